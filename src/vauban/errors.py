@@ -1,0 +1,47 @@
+"""What can go wrong, by name. Every message says what, where, and the mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class VaubanError(Exception):
+    """The root of every error that Vauban raises on purpose; the command line maps it to exit code 2 (unable)."""
+
+
+class BadPlan(VaubanError, ValueError):
+    """A campaign file, a threat or a setting that cannot be carried out as written."""
+
+
+class BadData(VaubanError, ValueError):
+    """Inputs or labels that cannot be judged: NaN, out of range, wrong shape, an empty class."""
+
+
+class BadTarget(VaubanError, ValueError):
+    """A model that cannot be attacked as it is: unreadable weights, a regression output, a changing class count."""
+
+
+class BadRun(VaubanError, ValueError):
+    """A run folder or record that cannot be read or continued."""
+
+
+class NotGranted(VaubanError, PermissionError):
+    """A question that the threat or the target does not allow."""
+
+
+class Missing(VaubanError, ImportError):
+    """An optional dependency that is not installed."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The tail of an error about an unknown name: the closest known names, or all of them.
+
+    >>> nearest("pdg", ["pgd", "fgsm"])
+    "did you mean 'pgd'?"
+    """
+    names = sorted(known)
+    close = get_close_matches(word, names, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(repr(c) for c in close)}?"
+    return f"known names: {', '.join(names) or 'none'}"

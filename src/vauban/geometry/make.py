@@ -1,0 +1,68 @@
+"""From a threat's plain values to tensors of the right shape and device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vauban.errors import BadPlan
+from vauban.geometry.body import Body
+from vauban.geometry.l0 import L0
+from vauban.geometry.l1 import L1
+from vauban.geometry.l2 import L2
+from vauban.geometry.linf import Linf
+from vauban.geometry.space import Space
+from vauban.geometry.transformed import Transformed
+from vauban.threat import Ball, Perturbation, Transformations
+
+BODIES: dict[float, type[Body]] = {body.p: body for body in (Linf, L2, L1, L0)}
+
+
+class Plain:
+    """The space of the inputs themselves."""
+
+    identity = True
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+
+    def start(self, x: Tensor) -> Tensor:
+        return x
+
+    def decode(self, x: Tensor, v: Tensor) -> Tensor:
+        return v
+
+
+def body_of(ball: Ball, x: Tensor) -> Body:
+    """The ball in the shape, dtype and device of the rows x (n, *shape).
+
+    Raises:
+        BadPlan: bounds or mask have neither one value nor one for each feature, or eps reaches beyond the whole box.
+    """
+    body = BODIES[ball.norm](ball.eps, _bound(ball.lo, "lo", x), _bound(ball.hi, "hi", x), _mask(ball.mask, x))
+    if body.p == 0 and body.eps < float("inf") and body.eps > x[0].numel():
+        raise BadPlan(f"eps = {body.eps:g} features is more than the {x[0].numel()} an input has")
+    return body
+
+
+def space_of(perturbation: Perturbation, x: Tensor) -> Space:
+    """The space that a perturbation opens around the rows x (n, *shape)."""
+    if isinstance(perturbation, Transformations):
+        return Transformed(perturbation)
+    return Plain(body_of(perturbation, x))
+
+
+def _bound(value: float | tuple[float, ...], what: str, x: Tensor) -> float | Tensor:
+    if not isinstance(value, tuple):
+        return value
+    if len(value) != x[0].numel():
+        raise BadPlan(f"bounds: {what} has {len(value)} values and an input has {x[0].numel()} features; give one for each, or a single number")
+    return torch.tensor(value, dtype=x.dtype, device=x.device).view(x.shape[1:])
+
+
+def _mask(mask: tuple[bool, ...] | None, x: Tensor) -> Tensor | None:
+    if mask is None:
+        return None
+    if len(mask) != x[0].numel():
+        raise BadPlan(f"mask: {len(mask)} values, and an input has {x[0].numel()} features; give one for each")
+    return torch.tensor(mask, device=x.device).view(x.shape[1:])

@@ -1,0 +1,151 @@
+"""A verdict in one sentence that needs no knowledge of the field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vauban.campaign.record import Finding, Rate, Record, ThreatCard
+from vauban.campaign.verdict import Judgement, Verdict, verdict
+from vauban.report.numbers import percent, radius
+
+WORDS = {Verdict.HOLDS: "holds", Verdict.BREACHED: "breached", Verdict.UNABLE: "unable", Verdict.INCONCLUSIVE: "inconclusive"}
+"""The one word for each verdict."""
+
+_KNOWS = {
+    "none": "who sees nothing of the model's answers",
+    "label": "who sees only which class the model answers",
+    "score": "who sees the model's score for every class",
+    "gradient": "with full knowledge of the model",
+}
+_MAY = {
+    "linf": "change each {part} by at most {eps}",
+    "l2": "change an input by at most {eps} in Euclidean distance",
+    "l1": "change an input by at most {eps} in total over all {part}s",
+    "l0": "change at most {eps} of the {part}s, as much as it likes",
+}
+_FATE = {Verdict.HOLDS: "is kept", Verdict.BREACHED: "is broken", Verdict.UNABLE: "could not be judged", Verdict.INCONCLUSIVE: "is neither kept nor broken"}
+
+
+def attacker(threat: ThreatCard, kind: str = "vector") -> str:
+    """Who attacks, in words: what it knows, may do and may spend.
+
+    Args:
+        threat: the threat.
+        kind: the kind of data; "image" inputs have pixels, others have features.
+
+    >>> attacker(ThreatCard("insider", "", "gradient", "linf", 8 / 255, "any wrong class"), "image")
+    'An attacker with full knowledge of the model who may change each pixel by at most 8/255'
+    """
+    knows = _KNOWS.get(threat.access, f"with {threat.access} access")
+    may = "and may" if knows.startswith("who") else "who may"
+    return f"An attacker {knows} {may} {_change(threat, kind)}{_spend(threat)}"
+
+
+def finding_sentence(finding: Finding, judged: Sequence[Judgement] = (), kind: str = "vector") -> str:
+    """The verdict on one threat in one sentence: who attacks, how often it succeeds, and what became of the promise.
+
+    Args:
+        finding: the finding.
+        judged: the judgements of this threat (those of other threats are passed over).
+        kind: the kind of data, as in `attacker`.
+    """
+    who = attacker(finding.threat, kind)
+    own = [j for j in judged if j.threat == finding.name]
+    if finding.robust.rows == 0:
+        return f"{who} found no input to attack, so nothing was measured; {_promises(own)}."
+    return f"{who} {_wins(finding)} {_share(_broken(finding.robust))}; {_promises(own)}."
+
+
+def record_sentence(record: Record, judged: Sequence[Judgement]) -> str:
+    """The whole record in one sentence: how many promises were kept, and whether the run was finished."""
+    unfinished = "" if record.complete else "The run is unfinished and its numbers cover only what was done so far. "
+    if not record.findings:
+        return f"{unfinished}No threat was tried, so nothing is known about this model."
+    if not judged:
+        threats = f"{len(record.findings)} threats" if len(record.findings) > 1 else "one threat"
+        return f"{unfinished}Nothing was promised; the model was measured under {threats}."
+    return f"{unfinished}{_tally(judged)}"
+
+
+def overall(record: Record, judged: Sequence[Judgement]) -> Verdict:
+    """The record's one verdict, with waived breaches left out."""
+    standing = [j.verdict for j in judged if not j.waived]
+    return max([verdict(record, ()), *standing], key=(Verdict.HOLDS, Verdict.INCONCLUSIVE, Verdict.UNABLE, Verdict.BREACHED).index)
+
+
+def _change(threat: ThreatCard, kind: str) -> str:
+    part = "pixel" if kind == "image" else "feature"
+    norm = threat.perturbation.lower().split(" ")[0]
+    if norm not in _MAY:
+        return f"transform each input ({_limits(threat)})"
+    if threat.eps == float("inf"):
+        return "change an input by any amount"
+    if norm == "l0" and threat.eps == 1:
+        return f"change one {part}, as much as it likes"
+    scale = "" if (threat.lo, threat.hi) == (0.0, 1.0) or norm == "l0" else f" on a scale from {threat.lo:g} to {threat.hi:g}"
+    return _MAY[norm].format(part=part, eps=radius(threat)) + scale
+
+
+def _limits(threat: ThreatCard) -> str:
+    """What a transformation may do: the middle of the threat's own text, between its access and its goal."""
+    words = threat.text.removeprefix(f"{threat.access} access, ")
+    return words.partition(f", {threat.goal}")[0] or "rotation and translation"
+
+
+def _spend(threat: ThreatCard) -> str:
+    limits = [f"{value:,.0f} {what}" for value, what in ((threat.queries, "questions"), (threat.gradients, "gradients")) if value is not None]
+    return f", with at most {' and '.join(limits)} for each input," if limits else ""
+
+
+def _wins(finding: Finding) -> str:
+    return "gets a wrong answer for" if finding.threat.untargeted else f"gets the answer it wants ({finding.threat.goal}) for"
+
+
+def _broken(robust: Rate) -> Rate:
+    return Rate(robust.rows - robust.hits, robust.rows, robust.level)
+
+
+def _share(rate: Rate) -> str:
+    """A share as people count: of every 100, or in plain counts where rows are few or rounding would say none or all."""
+    low, high = (100 * bound for bound in rate.interval)
+    spread, near = f"({rate.level:.0%} interval {low:.0f} to {high:.0f}", round(100 * rate.value)
+    if rate.hits in (0, rate.rows):
+        return f"{'all' if rate.hits else 'none'} of {rate.rows:,} inputs {spread} of every 100)"
+    if rate.rows < 100 or near in (0, 100):
+        return f"{rate.hits:,} of {rate.rows:,} inputs {spread} of every 100)"
+    return f"{near} of every 100 inputs {spread})"
+
+
+def _promises(judged: Sequence[Judgement]) -> str:
+    if not judged:
+        return "nothing was promised about it"
+    return " and ".join(f"the promise of {promised(j.promised)} {j.metric} {_fate(j)}" for j in judged)
+
+
+def _fate(judgement: Judgement) -> str:
+    return f"{_FATE[judgement.verdict]}{', and waived' if judgement.waived else ''}"
+
+
+def promised(value: float) -> str:
+    """A promise as it was written: 45%, or 99.5% where it has decimals."""
+    whole = percent(value, 0)
+    return whole if abs(value * 100 - round(value * 100)) < 1e-9 else f"{value * 100:g}%"
+
+
+def _tally(judged: Sequence[Judgement]) -> str:
+    total = len(judged)
+    fates = (
+        ("broken", sum(j.verdict is Verdict.BREACHED and not j.waived for j in judged)),
+        ("broken and waived", sum(j.verdict is Verdict.BREACHED and bool(j.waived) for j in judged)),
+        ("could not be judged", sum(j.verdict is Verdict.UNABLE for j in judged)),
+        ("undecided", sum(j.verdict is Verdict.INCONCLUSIVE for j in judged)),
+        ("kept", sum(j.verdict is Verdict.HOLDS for j in judged)),
+    )
+    found = [(word, count) for word, count in fates if count]
+    if len(found) == 1:
+        return f"{'The one promise' if total == 1 else f'All {total} promises'} {_verb(found[0][0], total)}."
+    return f"Of {total} promises, {', '.join(f'{count} {_verb(word, count)}' for word, count in found[:-1])} and {found[-1][1]} {_verb(*found[-1])}."
+
+
+def _verb(word: str, count: int) -> str:
+    return word if word.startswith("could") else f"{'is' if count == 1 else 'are'} {word}"

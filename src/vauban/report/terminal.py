@@ -1,0 +1,129 @@
+"""A record as tables in a terminal: 80 columns are enough, and plain text needs neither colour nor box glyphs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from vauban.campaign.record import AttackResult, Finding, Rate, Record
+from vauban.campaign.verdict import Judgement, Verdict, judgements
+from vauban.report.advice import link
+from vauban.report.numbers import interval, number, passes, percent, tidy
+from vauban.report.sentences import WORDS, finding_sentence, overall, promised, record_sentence
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+_STYLE = {Verdict.HOLDS: "bold green", Verdict.BREACHED: "bold red", Verdict.UNABLE: "bold magenta", Verdict.INCONCLUSIVE: "bold yellow"}
+
+
+def print_record(record: Record, console: Console, judged: Sequence[Judgement] | None = None, plain: bool = False) -> None:
+    """Print a record: the threats with their verdicts, the attacks of each, the doubts, and one closing line.
+
+    Args:
+        record: what to print.
+        console: where to.
+        judged: the promises, judged; by default the record's own.
+        plain: no rules around tables but spaces.
+    """
+    judged = judgements(record) if judged is None else judged
+    console.print(_text(f"{record.target.name} on {record.data.name}", "bold"), _text(_headline(record), "dim"), sep="\n")
+    console.print(_threats(record, judged, plain))
+    for finding in record.findings:
+        _print_finding(record, finding, judged, console, plain)
+    _print_doubts(record, console)
+    outcome = overall(record, judged)
+    console.print(_text(WORDS[outcome].upper() if judged or not record.complete else "MEASURED", _STYLE[outcome]) + _text(f"  {record_sentence(record, judged)}"))
+
+
+def plain_text(record: Record, judged: Sequence[Judgement] | None = None, width: int = 80) -> str:
+    """A record as plain text: no colour, no box glyphs, lines of at most `width` characters."""
+    from rich.console import Console
+
+    out = io.StringIO()
+    console = Console(file=out, width=width, color_system=None, force_terminal=False, highlight=False, emoji=False, markup=False)
+    print_record(record, console, judged, plain=True)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _headline(record: Record) -> str:
+    unfinished = "" if record.complete else ", unfinished"
+    return f"{record.title or 'audit'}: {record.data.rows:,} rows, {len(record.target.classes)} classes, seed {record.seed}{unfinished}"
+
+
+def _threats(record: Record, judged: Sequence[Judgement], plain: bool) -> Table:
+    table = _table(plain, ("threat", "left"), ("clean", "right"), ("robust", "right"), ("rows", "right"), ("promised", "left"), ("verdict", "left"))
+    for finding in record.findings:
+        own = [j for j in judged if j.threat == finding.name]
+        table.add_row(
+            _text(finding.name, "bold") + _text(f"\n{finding.threat.text}", "dim"),
+            _rate(finding.clean),
+            _rate(finding.robust),
+            f"{finding.robust.rows:,}",
+            _lines(_text(f"{j.metric.partition(' ')[0]} {promised(j.promised)}") for j in own),
+            _lines(_verdict(j) for j in own),
+        )
+    for judgement in judged:
+        if all(f.name != judgement.threat for f in record.findings):
+            table.add_row(_text(judgement.threat, "bold"), "-", "-", "0", promised(judgement.promised), _verdict(judgement))
+    return table
+
+
+def _print_finding(record: Record, finding: Finding, judged: Sequence[Judgement], console: Console, plain: bool) -> None:
+    console.print(_text(finding.name, "bold"))
+    console.print(_text(finding_sentence(finding, judged, record.data.kind)))
+    for judgement in judged:
+        if judgement.threat == finding.name and judgement.verdict is not Verdict.HOLDS:
+            console.print(_text(f"{judgement.metric}: {judgement.reason}", "dim"))
+    if finding.attacks:
+        console.print(_attacks(finding.attacks, plain))
+
+
+def _attacks(attacks: Iterable[AttackResult], plain: bool) -> Table:
+    heads = ("tried", "broken", "left", "median\nsize", "forwards\nper row", "backwards\nper row", "seconds")
+    table = _table(plain, ("attack", "left"), *((head, "right") for head in heads))
+    for a in attacks:
+        name = _text(a.label) + _text(f"\nstopped: {a.stopped}" if a.stopped else "", "yellow")
+        forwards, backwards = (passes(own + other) for own, other in ((a.forwards, a.surrogate_forwards), (a.backwards, a.surrogate_backwards)))
+        table.add_row(name, f"{a.tried:,}", f"{a.broken:,}", f"{a.left:,}", number(a.distance), forwards, backwards, f"{a.seconds:.1f}")
+    return table
+
+
+def _print_doubts(record: Record, console: Console) -> None:
+    doubts = [("", d) for d in record.doubts] + [(f"{f.name}: ", d) for f in record.findings for d in f.doubts]
+    for where, doubt in doubts:
+        console.print(_text("! ", "bold yellow") + _text(f"{where}{doubt.text} ") + _text(link(doubt.name), "dim"))
+
+
+def _table(plain: bool, *columns: tuple[str, str]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=None if plain else box.SIMPLE_HEAD, padding=(0, 1, 0, 0) if plain else (0, 1), pad_edge=False, header_style="bold" if plain else "dim")
+    for head, side in columns:
+        table.add_column(head, justify="right" if side == "right" else "left", overflow="fold", no_wrap=side == "right")
+    return table
+
+
+def _text(words: str, style: str = "") -> Text:
+    """Text that is never read as markup and carries no control characters but line ends."""
+    from rich.text import Text
+
+    return Text("\n".join(tidy(line) for line in words.split("\n")), style, overflow="fold")
+
+
+def _lines(texts: Iterable[Text]) -> Text:
+    from rich.text import Text
+
+    return Text("\n").join(texts)
+
+
+def _rate(rate: Rate) -> Text:
+    return _text(percent(rate.value)) + _text(f"\n{interval(rate, '-')}", "dim")
+
+
+def _verdict(judgement: Judgement) -> Text:
+    return _text(WORDS[judgement.verdict], _STYLE[judgement.verdict]) + _text(" (waived)" if judgement.waived else "")

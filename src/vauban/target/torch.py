@@ -1,0 +1,133 @@
+"""A PyTorch module as a target."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vauban.errors import BadTarget
+from vauban.noise import RowNoise
+from vauban.target.base import Target
+from vauban.target.outputs import KINDS, checked_kind, recognise, tensor_of
+from vauban.threat import Access
+
+
+class Torch(Target):
+    """A PyTorch classifier, in evaluation mode while it is attacked and afterwards as it was.
+
+    Args:
+        model: maps (n, *shape) to class scores (n, classes), or (n,) or (n, 1) for a binary classifier.
+        outputs: "logits", "probabilities", "log-probabilities", "sigmoid", "binary-logit", or "auto" to recognise them on clean inputs.
+        mean, std: the normalisation to apply before the model, one value or one a channel, where the model does not hold it itself.
+        reject: the index of a class that means "no answer".
+        device: moves the model there ("cpu", "cuda", "mps"); by default it stays where its parameters are.
+        name: what the record calls it.
+        channels_last: lay images and convolution weights out channels-last while attacked (faster on most hardware; verdicts are verified
+            in the model's own layout).
+
+    Raises:
+        BadTarget: the model is no classifier (regression, multi-label, detection), on the first inputs it sees.
+
+    >>> target = Torch(nn.Linear(4, 3))
+    >>> target.scores(torch.zeros(2, 4)).shape
+    torch.Size([2, 3])
+    """
+
+    kind: ClassVar[str] = "torch"
+    access = Access.GRADIENT
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        outputs: str = "auto",
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+        reject: int | None = None,
+        device: str | torch.device | None = None,
+        name: str = "",
+        channels_last: bool = True,
+    ) -> None:
+        if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]  # a person may pass anything
+            raise BadTarget(f"Torch needs a torch.nn.Module and got {type(model).__name__}; for a function use vauban.Function")
+        self.model = model if device is None else model.to(device)
+        self.name = name or type(model).__name__
+        self.outputs = checked_kind(outputs, self.name)
+        self.reject = reject
+        self.device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+        self._mean, self._std = self._channels(mean), self._channels(std)
+        self._holds = 0
+        self._last = channels_last and any(isinstance(m, nn.Conv2d) and m.in_channels > 1 for m in model.modules())
+        self._layout = torch.contiguous_format
+
+    def _channels(self, values: float | Sequence[float] | None) -> Tensor | None:
+        return None if values is None else torch.as_tensor(values, dtype=torch.float32, device=self.device)
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Evaluation mode, parameters frozen, convolutions channels-last; all of it undone at the end. May be nested."""
+        self._holds += 1
+        if self._holds > 1:
+            try:
+                yield
+            finally:
+                self._holds -= 1
+            return
+        training = [m for m in self.model.modules() if m.training]
+        frozen = [p for p in self.model.parameters() if p.requires_grad]
+        relaid = [p for p in self.model.parameters() if self._last and p.ndim == 4 and not p.is_contiguous(memory_format=torch.channels_last)]
+        try:
+            self._set(training, frozen, relaid, held=True)
+            yield
+        finally:
+            self._holds -= 1
+            self._set(training, frozen, relaid, held=False)
+
+    def _set(self, training: list[nn.Module], frozen: list[nn.Parameter], relaid: list[nn.Parameter], *, held: bool) -> None:
+        self._layout = torch.channels_last if held and self._last else torch.contiguous_format
+        for module in training:
+            module.training = not held
+        for parameter in frozen:
+            parameter.requires_grad_(not held)
+        for parameter in relaid:
+            parameter.data = parameter.data.contiguous(memory_format=self._layout)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        if self._mean is not None:
+            x = x - self._mean.view(-1, *[1] * (x.ndim - 2))
+        if self._std is not None:
+            x = x / self._std.view(-1, *[1] * (x.ndim - 2))
+        if x.ndim == 4:
+            x = x.contiguous(memory_format=self._layout)
+        z = tensor_of(self.model(x), self.name)
+        if len(z) != len(x):
+            raise BadTarget(f"{self.name}: {len(x)} inputs gave {len(z)} rows of outputs; a classifier answers each input once")
+        if self.outputs == "auto":
+            self.outputs = recognise(z, self.name)
+        return KINDS[self.outputs](z.float() if z.dtype != torch.float64 else z)
+
+    def scores(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
+        with self.held(), torch.no_grad():
+            return self._forward(x)
+
+    def smooth(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
+        with self.held():
+            return self._forward(x)
+
+    def prepare(self, x: Tensor) -> None:
+        self.scores(x)
+
+    def sha256(self) -> str:
+        digest = hashlib.sha256()
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def parameters_count(self) -> int:
+        return sum(p.numel() for p in self.model.parameters())
