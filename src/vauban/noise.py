@@ -71,6 +71,13 @@ class RowNoise:
         taken._key, taken._drawn = self._key[rows], self._drawn[rows]
         return taken
 
+    def at(self, numbers: Tensor) -> RowNoise:
+        """The stream that belongs to question number `numbers` (int64, one a row) of each row, from its first draw."""
+        at = self.take(torch.arange(len(self), device=self._key.device))
+        at._key = _mix(self._key ^ ((numbers.to(torch.int64) + 1) * _signed(_M2)))
+        at._drawn = torch.zeros_like(at._key)
+        return at
+
     def bits(self, *shape: int, where: Tensor | None = None) -> Tensor:
         """int64 words with 64 random bits, of shape (rows, *shape)."""
         count = math.prod(shape)

@@ -72,14 +72,25 @@ class Body(ABC):
         return torch.where(self.mask, lower, x0), torch.where(self.mask, upper, x0)
 
     @abstractmethod
+    def cut(self, d: Tensor, radius: float | Tensor, features: int) -> Tensor:
+        """Changes d (..., *shape of `features` dimensions), brought into the ball of a radius, one for all or one a row (...,)."""
+
     def project(self, x0: Tensor, x: Tensor, limits: tuple[Tensor, Tensor]) -> Tensor:
-        """A nearby point of the body: idempotent, and inside the radius when judged in float64."""
+        """A nearby point of the body: onto the ball, then onto the box, which keeps the first since the clean input is in the box.
+
+        Idempotent, and inside the radius when judged in float64. For L-infinity this is the Euclidean projection.
+        """
+        lower, upper = limits
+        if self.eps == INF:
+            return torch.clamp(x, lower, upper)
+        d = (x if self.mask is None else torch.clamp(x, lower, upper)) - x0
+        return torch.clamp(x0 + self.cut(d, self.eps, x0.ndim - 1), lower, upper)
 
     @abstractmethod
-    def steepest(self, gradient: Tensor, room: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """The step d with norm at most 1 that maximises <gradient, d>; zero where the gradient is zero.
+    def steepest(self, gradient: Tensor, size: float | Tensor = 1.0, room: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """The change of norm at most `size` (one for all or one a row) that raises a linear function most; zero where the gradient is.
 
-        `room` = (down, up), how far each feature may still move, lets sparse norms skip features that cannot.
+        `room` = (down, up), how far each feature may still move, lets the sparse norms spend on features that can.
         """
 
     def distance(self, x0: Tensor, x: Tensor) -> Tensor:
@@ -112,7 +123,12 @@ def _wide(bound: float | Tensor, like: Tensor) -> Tensor:
     return bound.to(like) if isinstance(bound, Tensor) else like.new_tensor(bound)
 
 
-def shrink(d: Tensor, norm: Tensor, eps: float) -> Tensor:
-    """Scale the rows of d whose norm exceeds eps to just inside it. Exactly idempotent: what was scaled is not scaled again."""
-    factor = torch.where(norm > eps * (1 - SLACK / 2), eps * (1 - SLACK) / norm, 1.0)
+def shrink(d: Tensor, norm: Tensor, radius: float | Tensor) -> Tensor:
+    """Scale the rows of d whose norm exceeds the radius to just inside it. Exactly idempotent: what was scaled is not scaled again."""
+    factor = torch.where(norm > radius * (1 - SLACK / 2), radius * (1 - SLACK) / norm, 1.0)
     return d * per_row(factor.to(d.dtype), d)
+
+
+def sized(size: float | Tensor, like: Tensor) -> float | Tensor:
+    """A size for all rows, or one a row, ready to multiply a batch."""
+    return per_row(size, like) if isinstance(size, Tensor) else size

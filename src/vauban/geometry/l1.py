@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vauban.geometry.body import INF, SLACK, Body, norms_of_rows
+from vauban.geometry.body import SLACK, Body, norms_of_rows, per_row
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,34 +17,31 @@ class L1(Body):
 
     p: ClassVar[float] = 1.0
 
-    def project(self, x0: Tensor, x: Tensor, limits: tuple[Tensor, Tensor]) -> Tensor:
-        """Euclidean projection onto the L1 ball after the box (the box only shrinks changes, so both hold)."""
-        boxed = torch.clamp(x, *limits)
-        if self.eps == INF:
-            return boxed
-        d = boxed - x0
-        over = norms_of_rows(d, 1.0, x0.ndim - 1) > self.eps * (1 - SLACK / 2)
+    def cut(self, d: Tensor, radius: float | Tensor, features: int) -> Tensor:
+        """Euclidean projection onto the L1 ball; rows already inside are returned as they are."""
+        over = norms_of_rows(d, 1.0, features) > radius * (1 - SLACK / 2)
         if not bool(over.any()):
-            return boxed
-        flat = d.flatten(d.ndim - x0.ndim + 1)
-        cut = soft_threshold(flat, self.eps * (1 - SLACK)).view_as(d)
-        inside = torch.where(over.view(*over.shape, *[1] * (x0.ndim - 1)), x0 + cut, boxed)
-        return torch.clamp(inside, *limits)
+            return d
+        flat = d.flatten(d.ndim - features)
+        inner = radius * (1 - SLACK)
+        cut = soft_threshold(flat, inner.unsqueeze(-1) if isinstance(inner, Tensor) else inner).view_as(d)
+        return torch.where(per_row(over, d), cut, d)
 
-    def steepest(self, gradient: Tensor, room: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """All on the one feature with the largest absolute gradient among those that can still move."""
-        if room is not None:
-            down, up = room
-            gradient = gradient * torch.where(gradient > 0, up > 0, down > 0)
+    def steepest(self, gradient: Tensor, size: float | Tensor = 1.0, room: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """All on the feature with the largest absolute gradient; with `room`, on the next ones once it can move no further."""
         flat = gradient.flatten(1)
-        top = flat.abs().argmax(1, keepdim=True)
-        return torch.zeros_like(flat).scatter(1, top, flat.gather(1, top).sign()).view_as(gradient)
+        total = size.to(flat.dtype)[:, None] if isinstance(size, Tensor) else flat.new_full((len(flat), 1), size)
+        reach = total.expand_as(flat) if room is None else torch.where(flat > 0, room[1].flatten(1), room[0].flatten(1)).clamp_min(0)
+        order = torch.sort(flat.abs(), stable=True, dim=1, descending=True).indices
+        ordered = reach.gather(1, order) * (flat.gather(1, order) != 0)
+        spent = torch.minimum(ordered, (total - (ordered.cumsum(1) - ordered)).clamp_min(0))
+        return (torch.zeros_like(flat).scatter(1, order, spent) * flat.sign()).view_as(gradient)
 
 
-def soft_threshold(flat: Tensor, radius: float) -> Tensor:
-    """Euclidean projection of each row (..., d) onto the L1 ball (Duchi et al. 2008, algorithm of figure 1)."""
+def soft_threshold(flat: Tensor, radius: float | Tensor) -> Tensor:
+    """Euclidean projection of each row (..., d) onto the L1 ball of radius (...,1) (Duchi et al. 2008, algorithm of figure 1)."""
     size = flat.abs().double()
-    ordered = size.sort(-1, descending=True).values
+    ordered = torch.sort(size, dim=-1, descending=True).values
     excess = ordered.cumsum(-1) - radius
     count = torch.arange(1, flat.shape[-1] + 1, device=flat.device)
     last = (ordered * count > excess).sum(-1, keepdim=True).clamp_min(1)

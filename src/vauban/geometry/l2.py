@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from vauban.geometry.body import INF, Body, norms_of_rows, per_row, shrink
+from vauban.geometry.body import INF, Body, norms_of_rows, per_row, shrink, sized
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,15 +16,11 @@ class L2(Body):
 
     p: ClassVar[float] = 2.0
 
-    def project(self, x0: Tensor, x: Tensor, limits: tuple[Tensor, Tensor]) -> Tensor:
-        """Onto the ball, then onto the box: both shrink distances, and the second keeps the first, since the clean input is in the box."""
-        if self.eps == INF:
-            return torch.clamp(x, *limits)
-        d = torch.clamp(x, *limits) - x0 if self.mask is not None else x - x0
-        return torch.clamp(x0 + shrink(d, norms_of_rows(d, 2.0, x0.ndim - 1), self.eps), *limits)
+    def cut(self, d: Tensor, radius: float | Tensor, features: int) -> Tensor:
+        return shrink(d, norms_of_rows(d, 2.0, features), radius)
 
-    def steepest(self, gradient: Tensor, room: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """The unit vector along the gradient. Rows are scaled by their largest entry first: squares of tiny entries vanish in float32."""
+    def steepest(self, gradient: Tensor, size: float | Tensor = 1.0, room: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Along the gradient. Rows are scaled by their largest entry first: squares of tiny entries vanish in float32."""
         features = gradient.ndim - 1
         scaled = gradient / per_row(norms_of_rows(gradient, INF, features).clamp_min(1e-38), gradient)
-        return scaled / per_row(norms_of_rows(scaled, 2.0, features).clamp_min(1e-12), scaled)
+        return scaled * (sized(size, gradient) / per_row(norms_of_rows(scaled, 2.0, features).clamp_min(1e-12), scaled))

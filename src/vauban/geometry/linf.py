@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vauban.geometry.body import INF, Body, float64
+from vauban.geometry.body import INF, Body, float64, per_row, sized
 
 BLOCK = 1 << 20
 
@@ -34,8 +34,14 @@ class Linf(Body):
     def project(self, x0: Tensor, x: Tensor, limits: tuple[Tensor, Tensor]) -> Tensor:
         return torch.clamp(x, *limits)
 
-    def steepest(self, gradient: Tensor, room: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        return gradient.sign()
+    def cut(self, d: Tensor, radius: float | Tensor, features: int) -> Tensor:
+        if not isinstance(radius, Tensor):
+            return d.clamp(-radius, radius)
+        most = per_row(radius.to(d.dtype), d)
+        return torch.minimum(torch.maximum(d, -most), most)
+
+    def steepest(self, gradient: Tensor, size: float | Tensor = 1.0, room: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        return gradient.sign() * sized(size, gradient)
 
 
 def _rounded(exact: Tensor, like: Tensor, *, up: bool) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from hashlib import sha256
 
 from vauban.campaign.record import AttackResult, Rate, ThreatCard
 from vauban.threat import written
@@ -12,9 +14,22 @@ NOTHING = "-"
 
 
 def tidy(text: str) -> str:
-    """Text without control characters, so that a name in a record can move no cursor and break no XML; line ends become spaces."""
-    spaced = " ".join(text.split("\n")) if "\n" in text else text
-    return "".join(c for c in spaced if c.isprintable() or c == " ")
+    """Text on one line without control characters, so that a name in a record can move no cursor and break no XML.
+
+    >>> tidy("two\\nlines \\x1b[31mred")
+    'two lines [31mred'
+    """
+    return "".join(c if c.isprintable() else " " if c.isspace() else "" for c in text)
+
+
+def slug(name: str) -> str:
+    """A name as part of an address: letters, digits and dashes; names that differ only in other signs keep apart by a short hash.
+
+    >>> slug("insider"), slug("a & b") == slug("a | b")
+    ('insider', False)
+    """
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return plain if plain == name else f"{plain or 'x'}-{sha256(name.encode()).hexdigest()[:6]}"
 
 
 def percent(value: float, digits: int = 1) -> str:

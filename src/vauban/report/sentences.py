@@ -23,7 +23,13 @@ _MAY = {
     "l1": "change an input by at most {eps} in total over all {part}s",
     "l0": "change at most {eps} of the {part}s, as much as it likes",
 }
-_FATE = {Verdict.HOLDS: "is kept", Verdict.BREACHED: "is broken", Verdict.UNABLE: "could not be judged", Verdict.INCONCLUSIVE: "is neither kept nor broken"}
+_FATE = {
+    Verdict.HOLDS: "is kept",
+    Verdict.BREACHED: "is broken",
+    Verdict.UNABLE: "could not be judged",
+    Verdict.INCONCLUSIVE: "is undecided",
+}
+_ALL = {1: "The one promise", 2: "Both promises"}
 
 
 def attacker(threat: ThreatCard, kind: str = "vector") -> str:
@@ -53,7 +59,7 @@ def finding_sentence(finding: Finding, judged: Sequence[Judgement] = (), kind: s
     own = [j for j in judged if j.threat == finding.name]
     if finding.robust.rows == 0:
         return f"{who} found no input to attack, so nothing was measured; {_promises(own)}."
-    return f"{who} {_wins(finding)} {_share(_broken(finding.robust))}; {_promises(own)}."
+    return f"{who} {_wins(finding)} {_share(_broken(finding.robust))}{_untouched(finding)}; {_promises(own)}."
 
 
 def record_sentence(record: Record, judged: Sequence[Judgement]) -> str:
@@ -93,8 +99,9 @@ def _limits(threat: ThreatCard) -> str:
 
 
 def _spend(threat: ThreatCard) -> str:
-    limits = [f"{value:,.0f} {what}" for value, what in ((threat.queries, "questions"), (threat.gradients, "gradients")) if value is not None]
-    return f", with at most {' and '.join(limits)} for each input," if limits else ""
+    limits = ((threat.queries, "questions"), (threat.gradients, "gradients"))
+    words = [f"at most {value:,.0f} {what}" if value else f"no {what}" for value, what in limits if value is not None]
+    return f", with {' and '.join(words)} for each input," if words else ""
 
 
 def _wins(finding: Finding) -> str:
@@ -105,25 +112,47 @@ def _broken(robust: Rate) -> Rate:
     return Rate(robust.rows - robust.hits, robust.rows, robust.level)
 
 
+def _counted(rate: Rate) -> bool:
+    """Whether plain counts say it better than "of every 100": rows are few, or rounding would say none or all."""
+    return rate.rows < 100 or round(100 * rate.value) in (0, 100)
+
+
 def _share(rate: Rate) -> str:
-    """A share as people count: of every 100, or in plain counts where rows are few or rounding would say none or all."""
+    """A share as people count, with its interval."""
     low, high = (100 * bound for bound in rate.interval)
-    spread, near = f"({rate.level:.0%} interval {low:.0f} to {high:.0f}", round(100 * rate.value)
+    spread = f"({rate.level:.0%} interval {low:.0f} to {high:.0f}"
     if rate.hits in (0, rate.rows):
         return f"{'all' if rate.hits else 'none'} of {rate.rows:,} inputs {spread} of every 100)"
-    if rate.rows < 100 or near in (0, 100):
+    if _counted(rate):
         return f"{rate.hits:,} of {rate.rows:,} inputs {spread} of every 100)"
-    return f"{near} of every 100 inputs {spread})"
+    return f"{round(100 * rate.value)} of every 100 inputs {spread})"
+
+
+def _untouched(finding: Finding) -> str:
+    """How many of the wrong answers need no attack: an untargeted goal counts them among the broken."""
+    wrong = _broken(finding.clean)
+    if not finding.threat.untargeted or wrong.rows != finding.robust.rows or not wrong.hits:
+        return ""
+    count = wrong.hits if _counted(_broken(finding.robust)) else round(100 * wrong.value)
+    return f", {f'{count:,}' if count else 'less than one'} of them without any attack"
 
 
 def _promises(judged: Sequence[Judgement]) -> str:
     if not judged:
         return "nothing was promised about it"
-    return " and ".join(f"the promise of {promised(j.promised)} {j.metric} {_fate(j)}" for j in judged)
+    fates = [_fate(j) for j in judged]
+    if len(judged) == 2 and fates[0] == fates[1]:
+        what = " and ".join(f"{promised(j.promised)} {j.metric.partition(' ')[0]}" for j in judged)
+        return f"the promises of {what} accuracy {_plural(fates[0])}"
+    return " and ".join(f"the promise of {promised(j.promised)} {j.metric} {fate}" for j, fate in zip(judged, fates, strict=True))
 
 
 def _fate(judgement: Judgement) -> str:
     return f"{_FATE[judgement.verdict]}{', and waived' if judgement.waived else ''}"
+
+
+def _plural(fate: str) -> str:
+    return f"are {fate.removeprefix('is ')}" if fate.startswith("is ") else fate
 
 
 def promised(value: float) -> str:
@@ -143,8 +172,9 @@ def _tally(judged: Sequence[Judgement]) -> str:
     )
     found = [(word, count) for word, count in fates if count]
     if len(found) == 1:
-        return f"{'The one promise' if total == 1 else f'All {total} promises'} {_verb(found[0][0], total)}."
-    return f"Of {total} promises, {', '.join(f'{count} {_verb(word, count)}' for word, count in found[:-1])} and {found[-1][1]} {_verb(*found[-1])}."
+        return f"{_ALL.get(total, f'All {total} promises')} {_verb(found[0][0], total)}."
+    words = [f"{count} {_verb(word, count)}" for word, count in found]
+    return f"Of {total} promises, {', '.join(words[:-1])} and {words[-1]}."
 
 
 def _verb(word: str, count: int) -> str:

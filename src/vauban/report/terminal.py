@@ -27,16 +27,18 @@ def print_record(record: Record, console: Console, judged: Sequence[Judgement] |
         record: what to print.
         console: where to.
         judged: the promises, judged; by default the record's own.
-        plain: no rules around tables but spaces.
+        plain: rules of ASCII dashes instead of box glyphs; for no colour, give a console without.
     """
     judged = judgements(record) if judged is None else judged
-    console.print(_text(f"{record.target.name} on {record.data.name}", "bold"), _text(_headline(record), "dim"), sep="\n")
-    console.print(_threats(record, judged, plain))
+    console.print(_text((f"{record.target.name} on {record.data.name}", "bold"), (f"\n{_headline(record)}", "dim")))
+    if record.findings or judged:
+        console.print(_threats(record, judged, plain))
     for finding in record.findings:
         _print_finding(record, finding, judged, console, plain)
     _print_doubts(record, console)
     outcome = overall(record, judged)
-    console.print(_text(WORDS[outcome].upper() if judged or not record.complete else "MEASURED", _STYLE[outcome]) + _text(f"  {record_sentence(record, judged)}"))
+    word = WORDS[outcome].upper() if judged or not record.complete else "MEASURED"
+    console.print(_text((word, _STYLE[outcome]), (f"  {record_sentence(record, judged)}", "")))
 
 
 def plain_text(record: Record, judged: Sequence[Judgement] | None = None, width: int = 80) -> str:
@@ -55,64 +57,76 @@ def _headline(record: Record) -> str:
 
 
 def _threats(record: Record, judged: Sequence[Judgement], plain: bool) -> Table:
-    table = _table(plain, ("threat", "left"), ("clean", "right"), ("robust", "right"), ("rows", "right"), ("promised", "left"), ("verdict", "left"))
+    table = _table(
+        plain, ("threat", "left"), ("clean", "right"), ("robust", "right"), ("rows", "right"), ("promised", "left"), ("verdict", "left")
+    )
     for finding in record.findings:
         own = [j for j in judged if j.threat == finding.name]
+        promises, verdicts = _lines(map(_promise, own)), _lines(map(_verdict, own))
         table.add_row(
-            _text(finding.name, "bold") + _text(f"\n{finding.threat.text}", "dim"),
-            _rate(finding.clean),
-            _rate(finding.robust),
-            f"{finding.robust.rows:,}",
-            _lines(_text(f"{j.metric.partition(' ')[0]} {promised(j.promised)}") for j in own),
-            _lines(_verdict(j) for j in own),
+            _text((finding.name, "bold")), _rate(finding.clean), _rate(finding.robust), f"{finding.robust.rows:,}", promises, verdicts
         )
     for judgement in judged:
         if all(f.name != judgement.threat for f in record.findings):
-            table.add_row(_text(judgement.threat, "bold"), "-", "-", "0", promised(judgement.promised), _verdict(judgement))
+            table.add_row(_text((judgement.threat, "bold")), "-", "-", "0", _promise(judgement), _verdict(judgement))
     return table
 
 
 def _print_finding(record: Record, finding: Finding, judged: Sequence[Judgement], console: Console, plain: bool) -> None:
-    console.print(_text(finding.name, "bold"))
-    console.print(_text(finding_sentence(finding, judged, record.data.kind)))
+    console.print(_text((finding.name, "bold"), (f"\n{finding_sentence(finding, judged, record.data.kind)}", "")))
     for judgement in judged:
         if judgement.threat == finding.name and judgement.verdict is not Verdict.HOLDS:
-            console.print(_text(f"{judgement.metric}: {judgement.reason}", "dim"))
+            console.print(_text((f"{judgement.metric}: {judgement.reason}", "dim")))
     if finding.attacks:
         console.print(_attacks(finding.attacks, plain))
+    stopped = [f"{a.label} stopped early: {a.stopped}\n" for a in finding.attacks if a.stopped]
+    if stopped or not finding.attacks:
+        console.print(_text(("".join(stopped), "yellow")))
 
 
 def _attacks(attacks: Iterable[AttackResult], plain: bool) -> Table:
     heads = ("tried", "broken", "left", "median\nsize", "forwards\nper row", "backwards\nper row", "seconds")
     table = _table(plain, ("attack", "left"), *((head, "right") for head in heads))
     for a in attacks:
-        name = _text(a.label) + _text(f"\nstopped: {a.stopped}" if a.stopped else "", "yellow")
-        forwards, backwards = (passes(own + other) for own, other in ((a.forwards, a.surrogate_forwards), (a.backwards, a.surrogate_backwards)))
-        table.add_row(name, f"{a.tried:,}", f"{a.broken:,}", f"{a.left:,}", number(a.distance), forwards, backwards, f"{a.seconds:.1f}")
+        forwards, backwards = passes(a.forwards + a.surrogate_forwards), passes(a.backwards + a.surrogate_backwards)
+        table.add_row(
+            _text((a.label, "")),
+            f"{a.tried:,}",
+            f"{a.broken:,}",
+            f"{a.left:,}",
+            number(a.distance),
+            forwards,
+            backwards,
+            f"{a.seconds:.1f}",
+        )
     return table
 
 
 def _print_doubts(record: Record, console: Console) -> None:
     doubts = [("", d) for d in record.doubts] + [(f"{f.name}: ", d) for f in record.findings for d in f.doubts]
     for where, doubt in doubts:
-        console.print(_text("! ", "bold yellow") + _text(f"{where}{doubt.text} ") + _text(link(doubt.name), "dim"))
+        console.print(_text(("! ", "bold yellow"), (f"{where}{doubt.text} ", ""), (link(doubt.name), "dim")))
+    if doubts:
+        console.print()
 
 
 def _table(plain: bool, *columns: tuple[str, str]) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=None if plain else box.SIMPLE_HEAD, padding=(0, 1, 0, 0) if plain else (0, 1), pad_edge=False, header_style="bold" if plain else "dim")
+    dashes = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+    table = Table(box=dashes if plain else box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     for head, side in columns:
         table.add_column(head, justify="right" if side == "right" else "left", overflow="fold", no_wrap=side == "right")
     return table
 
 
-def _text(words: str, style: str = "") -> Text:
-    """Text that is never read as markup and carries no control characters but line ends."""
+def _text(*parts: tuple[str, str]) -> Text:
+    """Words with their styles, never read as markup; of all control characters only line ends survive."""
     from rich.text import Text
 
-    return Text("\n".join(tidy(line) for line in words.split("\n")), style, overflow="fold")
+    clean = (("\n".join(tidy(line) for line in words.split("\n")), style) for words, style in parts)
+    return Text.assemble(*clean, overflow="fold")
 
 
 def _lines(texts: Iterable[Text]) -> Text:
@@ -122,8 +136,12 @@ def _lines(texts: Iterable[Text]) -> Text:
 
 
 def _rate(rate: Rate) -> Text:
-    return _text(percent(rate.value)) + _text(f"\n{interval(rate, '-')}", "dim")
+    return _text((percent(rate.value), ""), (f"\n{interval(rate, '-')}" if rate.rows else "", "dim"))
+
+
+def _promise(judgement: Judgement) -> Text:
+    return _text((f"{judgement.metric.partition(' ')[0]} {promised(judgement.promised)}", ""))
 
 
 def _verdict(judgement: Judgement) -> Text:
-    return _text(WORDS[judgement.verdict], _STYLE[judgement.verdict]) + _text(" (waived)" if judgement.waived else "")
+    return _text((WORDS[judgement.verdict], _STYLE[judgement.verdict]), (" (waived)" if judgement.waived else "", ""))

@@ -45,6 +45,7 @@ class Target(Surrogate):
         reject: the column that means "no answer", if it has one; an answer there is neither correct nor, by default, a success.
         randomised: whether it draws noise of its own for each question; then it must take it from `draw`.
         device: where the inputs must lie.
+        classes: number of classes, where known before the first answer.
     """
 
     access: Access = Access.SCORE
@@ -54,6 +55,7 @@ class Target(Surrogate):
     reject: int | None = None
     randomised: bool = False
     device: torch.device = torch.device("cpu")
+    classes: int | None = None
 
     @property
     def surrogate(self) -> Surrogate | None:

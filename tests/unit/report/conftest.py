@@ -53,7 +53,17 @@ def insider() -> Finding:
     card = ThreatCard("insider", "gradient access, Linf within 8/255, any wrong class", "gradient", "linf", 8 / 255, "any wrong class")
     attacks = (
         attack("gaussian_noise", 372, 3, 369, atlas="", nist="", paper="", settings={"repeats": 10}, backwards=0.0, forwards=10.0, most=10),
-        attack("fgsm", 369, 71, 298, forwards=2.0, backwards=1.0, most=2, first=tuple([2] * 71), paper="Goodfellow et al. 2015, arXiv:1412.6572"),
+        attack(
+            "fgsm",
+            369,
+            71,
+            298,
+            forwards=2.0,
+            backwards=1.0,
+            most=2,
+            first=tuple([2] * 71),
+            paper="Goodfellow et al. 2015, arXiv:1412.6572",
+        ),
         attack("pgd", 298, 78, 220),
         attack("pgd#2", 220, 4, 216, surrogate_forwards=1203.4, surrogate_backwards=1200.0, stopped="it ran out of its share of the time"),
     )
@@ -66,7 +76,11 @@ def insider() -> Finding:
         attacks=attacks,
         curve=Curve(radii, tuple(Rate(max(372 - 39 * i, 20), 400) for i in range(9))),
         classes=tuple(Group(name, Rate(124, 134), Rate(72 - 20 * i, 134)) for i, name in enumerate(CLASSES)),
-        groups=(Group("camera <A>", Rate(190, 200), Rate(130, 200)), Group("camera B", Rate(182, 200), Rate(86, 200)), Group("none", Rate(0, 0), Rate(0, 0))),
+        groups=(
+            Group("camera <A>", Rate(190, 200), Rate(130, 200)),
+            Group("camera B", Rate(182, 200), Rate(86, 200)),
+            Group("none", Rate(0, 0), Rate(0, 0)),
+        ),
         confusion=((72, 41, 21), (30, 72, 31), (12, 49, 72)),
         rounding=Rate(140, 156),
         rows=pack_ids(range(400)),
@@ -79,7 +93,14 @@ def insider() -> Finding:
 def outsider() -> Finding:
     """A directional label-only attacker with a budget: 120 rows attacked, none broken."""
     card = ThreatCard(
-        "outsider & co", "label access, L2 within 0.5, spoof to live, 1000 queries a row", "label", "l2", 0.5, "spoof to live", False, queries=1000.0
+        "outsider & co",
+        "label access, L2 within 0.5, spoof to live, 1000 queries a row",
+        "label",
+        "l2",
+        0.5,
+        "spoof to live",
+        False,
+        queries=1000.0,
     )
     attacks = (attack("hop_skip_jump", 120, 0, 120, forwards=998.7, backwards=0.0, most=1000, nist="Evasion (black-box)"),)
     return Finding(card, Rate(120, 120), Rate(372, 400), "correctly classified rows of spoof", attacks, seconds=300.0)
@@ -95,13 +116,23 @@ def turner() -> Finding:
         1.0,
         "any wrong class",
     )
-    return Finding(card, Rate(11, 400), Rate(372, 400), "all rows", (attack("spatial", 372, 361, 11, distance=0.4, forwards=775.0, most=775),))
+    return Finding(
+        card, Rate(11, 400), Rate(372, 400), "all rows", (attack("spatial", 372, 361, 11, distance=0.4, forwards=775.0, most=775),)
+    )
 
 
 def nobody() -> Finding:
     """A threat under which no row was eligible."""
-    card = ThreatCard("nobody", "none access, L0 within 1, class 0 to class 1", "none", "l0", 1.0, "class 0 to class 1", False, gradients=0.0)
-    return Finding(card, Rate(0, 0), Rate(372, 400), "correctly classified rows of class 0", (attack("pgd", 0, 0, 0, most=0, forwards=0.0, backwards=0.0),))
+    card = ThreatCard(
+        "nobody", "none access, L0 within 1, class 0 to class 1", "none", "l0", 1.0, "class 0 to class 1", False, gradients=0.0
+    )
+    return Finding(
+        card,
+        Rate(0, 0),
+        Rate(372, 400),
+        "correctly classified rows of class 0",
+        (attack("pgd", 0, 0, 0, most=0, forwards=0.0, backwards=0.0),),
+    )
 
 
 def sample() -> Record:

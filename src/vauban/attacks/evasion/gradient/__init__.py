@@ -1,0 +1,1 @@
+"""Attacks that climb a gradient inside a ball of fixed radius."""

@@ -1,0 +1,1 @@
+"""Attacks that move an image rather than change its pixels."""

@@ -1,0 +1,1 @@
+"""Small pure parts that attacks share: losses, starts, step schedules, noise directions, optimisers."""

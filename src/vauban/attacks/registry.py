@@ -1,0 +1,218 @@
+"""The decorator that turns a function that asks an oracle into a named attack with declared facts."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Annotated, Any, Concatenate, Generic, ParamSpec, cast, get_type_hints, overload
+
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from vauban.doors import Oracle
+from vauban.errors import BadPlan, nearest
+from vauban.threat import Access, Threat, exact
+
+P = ParamSpec("P")
+
+Count = Annotated[int, Field(ge=1)]
+"""A whole number, 1 or more."""
+Positive = Annotated[float, BeforeValidator(exact), Field(gt=0, allow_inf_nan=False)]
+"""A positive number, or a fraction such as "2/255"."""
+Natural = Annotated[float, BeforeValidator(exact), Field(ge=0, allow_inf_nan=False)]
+"""A number, 0 or more."""
+Share = Annotated[float, BeforeValidator(exact), Field(ge=0, le=1)]
+"""A number in [0, 1]."""
+
+ATTACKS: dict[str, Recipe[...]] = {}
+"""Every registered attack by name; the folders of `vauban.attacks` fill it."""
+
+KINDS = ("linf", "l2", "l1", "l0", "transformations")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an attack declares about itself, for the oracle, the reports and the documentation.
+
+    Attributes:
+        name: what it is called in files and reports.
+        summary: the first line of its docstring.
+        access: what its questions need of the target (of a surrogate, for gradients).
+        on: the kinds of perturbation it can use: "linf", "l2", "l1", "l0", "transformations".
+        paper: its source.
+        minimal: whether it looks for the smallest change, and so gives every row a distance.
+        baseline: whether it optimises nothing, and so promises nothing.
+        images: whether it needs inputs of shape (channels, height, width).
+        couples: whether its rows depend on each other (universal perturbations and patches).
+    """
+
+    name: str
+    summary: str
+    access: Access
+    on: tuple[str, ...]
+    paper: str
+    minimal: bool = False
+    baseline: bool = False
+    images: bool = False
+    couples: bool = False
+
+    @property
+    def atlas(self) -> str:
+        """The MITRE ATLAS technique."""
+        if self.baseline:
+            return "AML.T0043.003 Craft Adversarial Data: Manual Modification"
+        if self.access >= Access.GRADIENT:
+            return "AML.T0043.000 Craft Adversarial Data: White-Box Optimization"
+        return "AML.T0043.001 Craft Adversarial Data: Black-Box Optimization"
+
+    @property
+    def nist(self) -> str:
+        """The attack class of NIST AI 100-2 E2025."""
+        return "NISTAML.022 Evasion" if self.access >= Access.GRADIENT else "NISTAML.025 Black-box Evasion"
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack with its settings chosen: call it with an oracle.
+
+    Attributes:
+        facts: what it declares.
+        settings: every setting by name, defaults included.
+        queries: its share of what is left of each row's budget; inf for all of it.
+    """
+
+    facts: Facts
+    settings: Mapping[str, Any]
+    run: Callable[[Oracle], None] = field(repr=False, compare=False)
+    queries: float = math.inf
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+    def spending(self, queries: float) -> Attack:
+        """The same attack with at most so many questions on each row."""
+        return replace(self, queries=queries)
+
+    def check(self, threat: Threat, *, shape: tuple[int, ...] | None = None) -> None:
+        """Whether it can act under a threat at all.
+
+        Raises:
+            BadPlan: it knows no such perturbation, needs a finite radius, or needs images.
+        """
+        kind = threat.perturbation.kind
+        if kind not in self.facts.on:
+            raise BadPlan(f"attack {self.name!r} works on {', '.join(self.facts.on)}, and threat {threat.name!r} allows {kind}")
+        if threat.perturbation.eps == math.inf and not self.facts.minimal:
+            raise BadPlan(f"attack {self.name!r} needs a radius, and threat {threat.name!r} has eps = inf; give one, or use a minimum-norm attack")
+        if self.facts.images and shape is not None and len(shape) != 3:
+            raise BadPlan(f"attack {self.name!r} needs images (channels, height, width); these inputs have shape {shape}")
+
+    def __call__(self, o: Oracle) -> None:
+        self.check(o.threat, shape=tuple(o.inputs.shape[1:]))
+        with o.attacking(self.name, self.facts.access, minimal=self.facts.minimal, queries=self.queries):
+            if o.live:
+                self.run(o)
+
+
+class Recipe(Generic[P]):
+    """A registered attack before its settings are chosen.
+
+    Called with an oracle first, it attacks at once; called without, it binds the settings and gives an `Attack`.
+    """
+
+    def __init__(self, facts: Facts, function: Callable[Concatenate[Oracle, P], None], preset: Mapping[str, Any] | None = None) -> None:
+        self.facts, self.function, self.preset = facts, function, MappingProxyType(dict(preset or {}))
+        self.__doc__ = function.__doc__
+        self.__name__, self.__module__ = facts.name, function.__module__
+
+    def __repr__(self) -> str:
+        return f"<attack {self.facts.name}: {self.facts.summary}>"
+
+    @overload
+    def __call__(self, o: Oracle, /, *args: P.args, **settings: P.kwargs) -> None: ...
+    @overload
+    def __call__(self, *args: P.args, **settings: P.kwargs) -> Attack: ...
+    def __call__(self, *args: Any, **settings: Any) -> Attack | None:
+        if args and isinstance(args[0], Oracle):
+            return self.bind(*args[1:], **settings)(args[0])
+        return self.bind(*args, **settings)
+
+    @property
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """The settings it takes, with the defaults of its preset."""
+        found = dict(list(inspect.signature(self.function).parameters.items())[1:])
+        return {name: p.replace(default=self.preset.get(name, p.default)) for name, p in found.items()}
+
+    def bind(self, *args: Any, **settings: Any) -> Attack:
+        """Choose the settings; the rest keep their defaults.
+
+        Raises:
+            BadPlan: an unknown setting, or a value of the wrong kind or out of range.
+        """
+        parameters = self.parameters
+        if len(args) > len(parameters):
+            raise BadPlan(f"attack {self.facts.name!r} takes at most {len(parameters)} settings, and {len(args)} were given")
+        chosen = {**dict(zip(parameters, args, strict=False)), **settings}
+        for name in chosen:
+            if name not in parameters:
+                raise BadPlan(f"attack {self.facts.name!r} has no setting {name!r}; {nearest(name, parameters)}")
+        hints = get_type_hints(self.function, include_extras=True)
+        values = {n: _checked(self.facts.name, n, chosen.get(n, p.default), hints.get(n, Any)) for n, p in parameters.items()}
+        function = cast("Callable[..., None]", self.function)
+        return Attack(self.facts, MappingProxyType(values), lambda o: function(o, **values))
+
+
+def _checked(attack: str, name: str, value: object, hint: Any) -> Any:
+    try:
+        return TypeAdapter[Any](hint, config=ConfigDict(strict=False, arbitrary_types_allowed=True)).validate_python(value)
+    except BadPlan as error:
+        raise BadPlan(f"attack {attack!r}: {name}: {error}") from error
+    except ValidationError as error:
+        why = error.errors()[0]["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        raise BadPlan(f"attack {attack!r}: {name} = {value!r} {why}") from error
+
+
+def attack(
+    access: Access,
+    *,
+    on: tuple[str, ...],
+    paper: str,
+    minimal: bool = False,
+    baseline: bool = False,
+    images: bool = False,
+    couples: bool = False,
+) -> Callable[[Callable[Concatenate[Oracle, P], None]], Recipe[P]]:
+    """Register a function that asks an oracle as an attack, under its own name with dashes. The arguments are its `Facts`."""
+
+    def register(function: Callable[Concatenate[Oracle, P], None]) -> Recipe[P]:
+        summary = (inspect.getdoc(function) or "").partition("\n")[0]
+        name = function.__name__.replace("_", "-")
+        return _registered(Recipe(Facts(name, summary, access, on, paper, minimal, baseline, images, couples), function))
+
+    return register
+
+
+def preset(name: str, summary: str, of: Recipe[P], *, paper: str, on: tuple[str, ...] | None = None, **settings: Any) -> Recipe[P]:
+    """Register settings of an attack under the name that the field knows them by."""
+    facts = replace(of.facts, name=name, summary=summary, paper=paper, on=of.facts.on if on is None else on)
+    return _registered(Recipe(facts, of.function, {**of.preset, **settings}))
+
+
+def _registered(recipe: Recipe[P]) -> Recipe[P]:
+    name = recipe.facts.name
+    if not recipe.facts.summary or not recipe.facts.paper:
+        raise BadPlan(f"attack {name!r} needs a docstring and a source")
+    if name in ATTACKS:
+        raise BadPlan(f"two attacks are named {name!r}, in {ATTACKS[name].__module__} and {recipe.__module__}")
+    ATTACKS[name] = recipe
+    return recipe
+
+
+def find(name: str) -> Recipe[...]:
+    """A registered attack by name; raises `BadPlan` with the nearest names."""
+    if name not in ATTACKS:
+        raise BadPlan(f"no attack is named {name!r}; {nearest(name, ATTACKS)}")
+    return ATTACKS[name]

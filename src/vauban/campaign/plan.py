@@ -1,0 +1,57 @@
+"""A campaign, ready to run: every part loaded, every setting bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vauban.attacks import Attack
+from vauban.campaign.record import Promise
+from vauban.data import Rows
+from vauban.target import Surrogate, Target
+from vauban.threat import Threat
+
+
+@dataclass(frozen=True)
+class Siege:
+    """One threat and the attacks that act under it, in order: they share one oracle, so each works on what the ones before it left.
+
+    Attributes:
+        curve: whether minimum-norm attacks go on with broken rows too, which gives robust accuracy against eps.
+        surrogate: what gradients are taken from; None for the target's own.
+    """
+
+    threat: Threat
+    attacks: tuple[Attack, ...]
+    curve: bool = True
+    surrogate: Surrogate | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole campaign.
+
+    Attributes:
+        title: what the report is headed with.
+        target, data: who is attacked, on what.
+        sieges: the threats with their attacks.
+        promises: what the owner promised for them.
+        seed: of all random numbers.
+        chunk: rows in one unit of work: what an interrupted run repeats at most.
+        max_rows: rows in one forward pass; None lets the oracle choose.
+        keep_inputs: whether adversarial examples and a gallery are kept in the run folder.
+        resolved: the plan in plain values, as recorded and hashed.
+        source: the file it was read from, if any; errors and reports name it.
+    """
+
+    title: str
+    target: Target
+    data: Rows
+    sieges: tuple[Siege, ...]
+    promises: tuple[Promise, ...] = ()
+    seed: int = 0
+    chunk: int = 250
+    max_rows: int | None = None
+    keep_inputs: bool = True
+    resolved: dict[str, object] = field(default_factory=dict[str, object])
+    source: Path | None = None

@@ -1,0 +1,113 @@
+"""The accounts of one attacker: what it spent on every row, and the best verified example it has of each."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+INF = math.inf
+
+
+@dataclass(eq=False)
+class Attempt:
+    """What one attack of a cascade spent and won; the oracle keeps it while the attack runs.
+
+    Attributes:
+        name: the attack's label.
+        rows: int64, indices of the rows it was run on.
+        before: bool (all rows), which rows were already broken when it began.
+        start: int64 (all rows), questions asked on each row before it began.
+        forwards, backwards, surrogate_forwards, surrogate_backwards: passes, in rows, summed over rows.
+        seconds: wall-clock time.
+        stopped: why it ended early, if it did.
+    """
+
+    name: str
+    rows: Tensor
+    before: Tensor
+    start: Tensor
+    forwards: int = 0
+    backwards: int = 0
+    surrogate_forwards: int = 0
+    surrogate_backwards: int = 0
+    seconds: float = 0.0
+    stopped: str = ""
+    began: float = field(default_factory=time.perf_counter)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one attacker achieved, one entry a row, in the order the rows were given.
+
+    Attributes:
+        best: (n, *shape), the nearest verified adversarial input of each broken row; the clean input for the others.
+        distance: float64 (n,), its size in the threat's norm; 0 where the clean input already errs, inf where none is known.
+        broken: bool (n,), whether one was verified within the threat's radius (or, untargeted, the clean input already errs).
+        nearest: bool (n,), whether any is known at all, within the radius or beyond it.
+        eligible: bool (n,), rows in the denominator.
+        attacked: bool (n,), rows that were attacked at all.
+        correct: bool (n,), rows whose clean answer is right.
+        answers: int64 (n,), clean answers.
+        queries, gradients: int64 (n,), what each row was charged.
+        first: int64 (n,), which of a row's questions won first (1 is the first), or -1.
+        by: int64 (n,), the attack of the cascade that broke it, or -1.
+        share: float (n,), for a randomised target, the share of fresh draws that the kept example fooled; 1 otherwise.
+    """
+
+    best: Tensor
+    distance: Tensor
+    broken: Tensor
+    nearest: Tensor
+    eligible: Tensor
+    attacked: Tensor
+    correct: Tensor
+    answers: Tensor
+    queries: Tensor
+    gradients: Tensor
+    first: Tensor
+    by: Tensor
+    share: Tensor
+
+    @property
+    def standing(self) -> Tensor:
+        """bool (n,): eligible rows that withstood everything."""
+        return self.eligible & ~self.broken
+
+
+class Book:
+    """The accounts of all rows. Columns are tensors of one entry a row on the target's device."""
+
+    def __init__(self, start: Tensor, eligible: Tensor, attacked: Tensor, correct: Tensor, answers: Tensor, wrong: Tensor) -> None:
+        n, device = len(start), start.device
+        self.eligible, self.attacked, self.correct, self.answers = eligible, attacked, correct, answers
+        self.queries = torch.zeros(n, dtype=torch.int64, device=device)
+        self.gradients = torch.zeros_like(self.queries)
+        self.best = start.clone()
+        self.distance = torch.full((n,), INF, dtype=torch.float64, device="cpu" if device.type == "mps" else device)
+        self.distance[wrong.to(self.distance.device)] = 0.0
+        self.broken = wrong.clone()
+        self.first = torch.full_like(self.queries, -1)
+        self.first[wrong] = 0
+        self.by = torch.full_like(self.queries, -1)
+        self.share = torch.ones(n, device=device)
+        self.nonfinite = torch.zeros(n, dtype=torch.bool, device=device)
+        self.bad_gradient = torch.zeros(n, dtype=torch.bool, device=device)
+        self.attempts: list[Attempt] = []
+
+    def keep(self, rows: Tensor, v: Tensor, distance: Tensor, number: Tensor, share: Tensor, *, eps: float, by: int) -> bool:
+        """Enter verified examples, one for each of `rows`; returns whether any of them newly broke its row."""
+        nearer = distance < self.distance[rows.to(self.distance.device)]
+        rows, v, distance, number, share = (t[nearer.to(t.device)] for t in (rows, v, distance, number, share))
+        self.distance[rows.to(self.distance.device)] = distance
+        self.best[rows] = v
+        self.share[rows] = share
+        won = (distance <= eps).to(rows.device) & ~self.broken[rows]
+        fresh = rows[won]
+        self.broken[fresh] = True
+        self.first[fresh] = number[won]
+        self.by[fresh] = by
+        return len(fresh) > 0

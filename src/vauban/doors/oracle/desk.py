@@ -1,0 +1,223 @@
+"""Where questions are answered: which of them may be asked, the passes of target and surrogate, and answers put back in their places."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vauban.doors.oracle.aim import Aim, Loss
+from vauban.doors.oracle.book import Attempt, Book
+from vauban.doors.oracle.judge import Referee
+from vauban.doors.oracle.passes import Chunks, gradient_of
+from vauban.doors.oracle.view import View
+from vauban.noise import RowNoise
+from vauban.target import Surrogate, Target
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What an attack asks at once.
+
+    Attributes:
+        v: (*lead, n, *shape), the variables; leading dimensions are several questions on each row.
+        where: bool (n,) or (*lead, n), what of it is asked; None for all.
+        loss: the objective wanted of each answer; None when only the verdict matters.
+        trailing: the shape of one row's value: () or (k,).
+        gradients: gradients wanted of each question; 0 for none.
+        truth: whether the target answers (charged and judged), or only a surrogate of the attacker's own.
+        charged: gradients of the target that each question costs.
+    """
+
+    v: Tensor
+    where: Tensor | None = None
+    loss: Loss | None = None
+    trailing: tuple[int, ...] = ()
+    gradients: int = 0
+    truth: bool = True
+    charged: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The questions that are really asked: variables (m, *shape), clean inputs, aim, and where each came from.
+
+    `rows` (indices into the view) and `slot` (places in the answer) are None when the batch is the whole view in order.
+    """
+
+    v: Tensor
+    x: Tensor
+    aim: Aim
+    rows: Tensor | None
+    slot: Tensor | None
+    number: Tensor | None
+    turn: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Reply:
+    """Scores of the target (m, classes), values (m, *trailing) and gradients (m, *trailing, *shape), as far as they were wanted; and what
+    a surrogate says about having fooled, bool (m,), where the target was not asked."""
+
+    z: Tensor | None
+    value: Tensor | None
+    gradient: Tensor | None
+    believed: Tensor | None
+
+
+class Desk:
+    """Runs batches of questions against a target and a surrogate, and enters the cost."""
+
+    def __init__(self, target: Target, surrogate: Surrogate | None, referee: Referee, chunks: Chunks, book: Book) -> None:
+        self.target, self.surrogate, self.referee, self.chunks, self.book = target, surrogate, referee, chunks, book
+        self.space = referee.space
+        self.same = surrogate is target and not target.randomised
+        """Whether one forward pass serves both the truth and the gradient."""
+
+    # ---- what is asked --------------------------------------------------------------------------------------------------------------
+
+    def batch(self, view: View, q: Question) -> Batch:
+        """What of a question is asked: rows that are live, marked and within budget, trimmed to the last question. Charged here."""
+        lead = q.v.shape[: q.v.ndim - view.v0.ndim]
+        plain = not lead and q.where is None and view.whole
+        if plain and (not q.truth or (view.queries.room >= 1 and view.gradients.room >= q.charged)):
+            view.passes.charge(1)
+            if q.truth:
+                view.queries.charge(1)
+                view.gradients.charge(q.charged)
+            return Batch(q.v, view.x, view.aim, None, None, None, None)
+        return self._some(view, q, math.prod(lead))
+
+    def _some(self, view: View, q: Question, probes: int) -> Batch:
+        n = len(view)
+        ask = view.live if q.where is None else view.live & q.where
+        ask = ask.expand(probes, n) if ask.ndim == 1 else ask.reshape(probes, n)
+        order = ask.cumsum(0)
+        if q.truth:
+            left = view.queries.left
+            if q.charged:
+                left = torch.minimum(left, view.gradients.left // q.charged)
+            ask = ask & (order <= left)
+        slot = ask.flatten().nonzero()[:, 0]
+        rows = slot % n
+        nth = order.flatten()[slot]
+        number, turn = view.queries.spent[rows] + nth, view.passes.spent[rows] + nth
+        view.passes.charge_some(rows, 1)
+        if q.truth:
+            view.queries.charge_some(rows, 1)
+            view.gradients.charge_some(rows, q.charged)
+        v = q.v.reshape(probes * n, *view.v0.shape[1:])[slot]
+        return Batch(v, view.x[rows], view.aim.take(rows, rows), rows, slot, number, turn)
+
+    # ---- the answers ----------------------------------------------------------------------------------------------------------------
+
+    def run(self, view: View, batch: Batch, q: Question, attempt: Attempt) -> Reply:
+        """The passes, in chunks that fit."""
+        draws = self._draws(view, batch)
+
+        def part(s: slice) -> tuple[Tensor | None, ...]:
+            return self._part(batch, q, s, draws)
+
+        z, value, gradient, believed = self.chunks.run(len(batch.v), part)
+        self._count(attempt, len(batch.v), q)
+        if gradient is not None and not math.isfinite(float(gradient.sum())):
+            gradient = self._finite(view, batch, gradient)
+        return Reply(z, value, gradient, believed)
+
+    def _part(self, batch: Batch, q: Question, s: slice, draws: RowNoise | None) -> tuple[Tensor | None, ...]:
+        whole = s.start == 0 and s.stop == len(batch.v)
+        v, x = (batch.v, batch.x) if whole else (batch.v[s], batch.x[s])
+        aim = batch.aim if whole else _part_of(batch, s)
+        draw = None if draws is None else draws.take(torch.arange(s.start, s.stop, device=v.device))
+        if not q.gradients:
+            z = self.referee.scores(self.space.decode(x, v), draw)
+            return z, None if q.loss is None else q.loss(aim, z), None, None
+        assert self.surrogate is not None
+        with torch.enable_grad():
+            leaf = v.detach().requires_grad_()
+            soft = self.surrogate.smooth(self.space.decode(x, leaf), draw)
+            value = q.loss(aim, soft) if q.loss is not None else aim.cross_entropy(soft)
+            gradient = gradient_of(value, leaf)
+        z = soft.detach() if self.same else self.referee.scores(self.space.decode(x, v), draw) if q.truth else None
+        return z, value.detach(), gradient, None if q.truth else aim.margin(soft.detach()) > 0
+
+    def _draws(self, view: View, batch: Batch) -> RowNoise | None:
+        """Noise for what is random, one stream for each question on each row."""
+        if not (self.target.randomised or getattr(self.surrogate, "randomised", True)):
+            return None
+        noise = view.noise.fork("draw")
+        if batch.rows is None:
+            return noise.at(view.passes.spent)
+        assert batch.turn is not None
+        return noise.take(batch.rows).at(batch.turn)
+
+    def _count(self, attempt: Attempt, rows: int, q: Question) -> None:
+        own = self.surrogate is not None and self.surrogate.access == 0
+        passes = 1 if self.surrogate is None else self.surrogate.passes
+        if not q.gradients:
+            attempt.forwards += rows
+        elif own:
+            attempt.surrogate_forwards += rows * passes
+            attempt.surrogate_backwards += rows * passes * q.gradients
+            attempt.forwards += rows * int(q.truth)
+        else:
+            attempt.forwards += rows * (passes if self.same else passes + 1)
+            attempt.backwards += rows * passes * q.gradients
+
+    def _finite(self, view: View, batch: Batch, gradient: Tensor) -> Tensor:
+        """Gradients without NaN and infinity: such entries point nowhere. The rows are noted for a doubt."""
+        bad = ~torch.isfinite(gradient)
+        rows = bad.flatten(1).any(1)
+        where = view.index if batch.rows is None else view.index[batch.rows]
+        self.book.bad_gradient[where[rows]] = True
+        return torch.where(bad, 0.0, gradient)
+
+    # ---- the verdict ----------------------------------------------------------------------------------------------------------------
+
+    def judge(self, view: View, batch: Batch, z: Tensor, by: int) -> tuple[Tensor, bool]:
+        """Which questions (m,) fooled the target, verified, and whether a row was newly broken. The examples are kept."""
+        met = batch.aim.margin(z) > 0
+        if not math.isfinite(float(z.sum())):
+            self._note(view, batch, z)
+        if not bool(met.any()):
+            return met, False
+        rows = torch.arange(len(view), device=z.device) if batch.rows is None else batch.rows
+        win = self.referee.verify(batch.x, batch.v, z, met, batch.aim, view.noise.fork("judge").take(rows), view.body.eps)
+        newly = False
+        if len(win.index):
+            number = (view.queries.spent if batch.number is None else batch.number)[win.index]
+            best = _nearest_of_row(rows[win.index], win.distance)
+            index, distance = view.index[rows[win.index][best]], win.distance[best.to(win.distance.device)]
+            newly = self.book.keep(index, win.v[best], distance, number[best], win.share[best], eps=self.referee.body.eps, by=by)
+        return torch.zeros_like(met).index_fill(0, win.index, value=True), newly
+
+    def _note(self, view: View, batch: Batch, z: Tensor) -> None:
+        bad = ~torch.isfinite(z).all(1)
+        where = view.index if batch.rows is None else view.index[batch.rows]
+        self.book.nonfinite[where[bad]] = True
+
+
+def _part_of(batch: Batch, s: slice) -> Aim:
+    """The aim of a slice; its answers know their rows in the attack's state."""
+    rows = torch.arange(s.start, s.stop, device=batch.v.device) if batch.rows is None else batch.rows[s]
+    return batch.aim.take(s, rows)
+
+
+def _nearest_of_row(rows: Tensor, distance: Tensor) -> Tensor:
+    """Of several examples of one row the nearest, the first asked where they tie: indices into `rows`."""
+    order = torch.sort(distance.to(rows.device), stable=True).indices
+    by_row = order[torch.sort(rows[order], stable=True).indices]
+    ordered = rows[by_row]
+    first = torch.ones_like(ordered, dtype=torch.bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return by_row[first]
+
+
+def scattered(batch: Batch, part: Tensor | None, blank: Tensor) -> Tensor:
+    """Answers (m, ...) in their places of `blank` (*lead, rows, ...); `blank` itself where there is no answer."""
+    if part is None or batch.slot is None:
+        return blank if part is None else part
+    inner = part.shape[1:]
+    return blank.reshape(-1, *inner).index_copy(0, batch.slot, part.to(blank.dtype)).view(blank.shape)

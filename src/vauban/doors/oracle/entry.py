@@ -1,0 +1,138 @@
+"""What an oracle checks and asks before the attacker arrives: the rows themselves, their clean answers, and which of them are eligible."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vauban.doors.oracle.passes import Chunks
+from vauban.errors import BadData, BadPlan, BadTarget
+from vauban.geometry import body_of
+from vauban.noise import RowNoise
+from vauban.target import Target
+from vauban.threat import Access, Ball, Goal, Threat
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Clean answers: labels, whether they are right, whether the scores are finite, and how many classes there are."""
+
+    labels: Tensor
+    correct: Tensor
+    nonfinite: Tensor
+    classes: int
+
+
+def checked_rows(x: Tensor, y: Tensor, device: torch.device, threat: Threat) -> tuple[Tensor, Tensor]:
+    """The rows on the target's device, as float inputs and int64 labels.
+
+    Raises:
+        BadData: no rows, different lengths, NaN, inputs outside the threat's box, or labels that are no whole numbers.
+    """
+    if len(x) == 0 or len(x) != len(y):
+        raise BadData(f"{len(x)} inputs and {len(y)} labels; there must be as many of both, and at least one")
+    if y.is_floating_point() or y.ndim != 1:
+        raise BadData(f"labels must be whole numbers, one for each input; these are {y.dtype} of shape {tuple(y.shape)}")
+    if not x.is_floating_point():
+        raise BadData(f"inputs must be floats; these are {x.dtype}: scale them to the range that the model takes")
+    x, y = x.detach().to(device), y.to(device=device, dtype=torch.int64)
+    if not bool(torch.isfinite(x).all()):
+        row = int((~torch.isfinite(x.flatten(1)).all(1)).nonzero()[0, 0])
+        raise BadData(f"row {row} of the inputs is not finite; remove it or repair it")
+    _check_box(x, threat)
+    return x, y
+
+
+def _check_box(x: Tensor, threat: Threat) -> None:
+    allowed = threat.perturbation
+    body = body_of(Ball(lo=allowed.lo, hi=allowed.hi), x)
+    outside = body.outside(x, x)
+    if bool((outside > 1e-6 * body.width).any()):
+        row = int(outside.argmax())
+        raise BadData(
+            f"row {row} of the inputs lies outside the box of threat {threat.name!r}: its values span [{float(x[row].min()):g}, "
+            f"{float(x[row].max()):g}]; give the bounds of the inputs as lo and hi"
+        )
+
+
+def clean_answers(target: Target, x: Tensor, y: Tensor, chunks: Chunks, noise: RowNoise, *, judging: bool) -> Answers:
+    """What the target says to the clean inputs. A tie with the true class is the defender's.
+
+    Raises:
+        BadTarget: one class or none, changing class counts, or scores that are mostly not finite.
+        BadData: a label that the target has no class for.
+    """
+    if not judging:
+        classes = target.scores(x[:1]).shape[1]
+        yes = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        return Answers(y, yes, ~yes, classes)
+    target.prepare(x[: chunks.most])
+    if target.access < Access.SCORE:
+        return _clean_labels(target, x, y, chunks, noise)
+
+    def part(s: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        draw = noise.fork("clean").take(torch.arange(s.start, s.stop, device=x.device)) if target.randomised else None
+        z = target.scores(x[s], draw).to(x.device)
+        if z.ndim != 2 or z.shape[1] < 2:
+            raise BadTarget(f"{target.name}: outputs of shape {tuple(z.shape)}; a classifier has at least two classes")
+        finite = torch.isfinite(z).all(1)
+        _check_labels(y, z.shape[1])
+        own = z.gather(1, y[s, None])[:, 0]
+        right = finite & (own >= z.amax(1))
+        answer = torch.where(right, y[s], z.argmax(1))
+        return answer, right & (answer != target.reject), ~finite, torch.full_like(answer, z.shape[1])
+
+    labels, correct, nonfinite, classes = (_some(t) for t in chunks.run(len(x), part))
+    if int(classes.min()) != int(classes.max()):
+        raise BadTarget(f"{target.name}: between {int(classes.min())} and {int(classes.max())} classes for different inputs; a classifier has always as many")
+    if float(nonfinite.float().mean()) > 0.5:
+        raise BadTarget(f"{target.name}: {int(nonfinite.sum())} of {len(x)} clean inputs have scores that are not finite; nothing can be judged")
+    return Answers(labels, correct, nonfinite, int(classes[0]))
+
+
+def _clean_labels(target: Target, x: Tensor, y: Tensor, chunks: Chunks, noise: RowNoise) -> Answers:
+    def part(s: slice) -> tuple[Tensor]:
+        draw = noise.fork("clean").take(torch.arange(s.start, s.stop, device=x.device)) if target.randomised else None
+        return (target.labels(x[s], draw).to(x.device),)
+
+    labels = _some(chunks.run(len(x), part)[0])
+    classes = target.classes or max(int(labels.max()), int(y.max())) + 1
+    _check_labels(y, classes)
+    correct = (labels == y) & (labels != (-1 if target.reject is None else target.reject))
+    return Answers(labels, correct, torch.zeros_like(correct), max(classes, 2))
+
+
+def _some(part: Tensor | None) -> Tensor:
+    assert part is not None
+    return part
+
+
+def _check_labels(y: Tensor, classes: int) -> None:
+    if int(y.min()) < 0 or int(y.max()) >= classes:
+        row = int(((y < 0) | (y >= classes)).nonzero()[0, 0])
+        raise BadData(f"row {row}: label {int(y[row])} is out of range; the target has classes 0 to {classes - 1}")
+
+
+def eligible_rows(goal: Goal, y: Tensor, correct: Tensor, ids: Tensor, *, judging: bool = True) -> tuple[Tensor, Tensor]:
+    """(eligible, attacked), bool (n,). Untargeted: all rows count and the correct ones are attacked. Otherwise: the rows of the source
+    classes that are classified correctly and are not already what is wanted, for both.
+
+    Raises:
+        BadPlan: the goal leaves no row to attack, or wants classes for fewer rows than there are.
+    """
+    if goal.untargeted:
+        return torch.ones_like(correct), correct
+    eligible = correct.clone()
+    if goal.sources:
+        eligible &= torch.isin(y, torch.tensor(goal.sources, device=y.device))
+    if isinstance(goal.wanted, int):
+        eligible &= y != goal.wanted
+    elif goal.wanted is not None:
+        if int(ids.max()) >= len(goal.wanted):
+            raise BadPlan(f"goal: {len(goal.wanted)} wanted classes, and rows up to number {int(ids.max())}; give one for each row")
+        eligible &= y != torch.tensor(goal.wanted, device=y.device)[ids]
+    if judging and not bool(eligible.any()):
+        raise BadPlan(f"goal {goal.text()}: no row is of a source class, classified correctly and not already as wanted; nothing can be attacked")
+    return eligible, eligible

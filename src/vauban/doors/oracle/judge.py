@@ -1,0 +1,112 @@
+"""The referee: decides from an answer whether the attacker has won, and verifies what is to be kept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vauban.doors.oracle.aim import Aim
+from vauban.doors.oracle.passes import Chunks
+from vauban.errors import BadTarget
+from vauban.geometry import Space
+from vauban.noise import RowNoise
+from vauban.target import Target
+from vauban.threat import Access
+
+CONFIRMATIONS = 9
+"""Fresh draws that a candidate success against a randomised target is asked again; it counts by majority."""
+
+
+@dataclass(frozen=True, eq=False)
+class Win:
+    """Verified examples: indices into the rows judged, the variable as kept, its distance, and the share of draws it fooled."""
+
+    index: Tensor
+    v: Tensor
+    distance: Tensor
+    share: Tensor
+
+
+class Referee:
+    """Judges answers of one target under one threat. The attacker cannot reach it, and it charges nobody."""
+
+    def __init__(self, target: Target, space: Space, chunks: Chunks, classes: int, seed: int) -> None:
+        self.target, self.space, self.chunks, self.classes = target, space, chunks, classes
+        self.body = space.body
+        self.seed = seed
+
+    def scores(self, x: Tensor, draw: RowNoise | None) -> Tensor:
+        """The target's scores; from a target that only shows labels, 1 for the label and 0 elsewhere.
+
+        Raises:
+            BadTarget: the number of classes changed since the first answer.
+        """
+        if self.target.access >= Access.SCORE:
+            z = self.target.scores(x, draw)
+            if z.shape != (len(x), self.classes):
+                raise BadTarget(f"{self.target.name}: {self.classes} classes at first, and now outputs of shape {tuple(z.shape)} for {len(x)} inputs")
+            return z.to(x.device)
+        labels = self.target.labels(x, draw).to(x.device)
+        if bool(((labels < 0) | (labels >= self.classes)).any()):
+            raise BadTarget(f"{self.target.name}: answered class {int(labels.max())}; the labels are 0 to {self.classes - 1}")
+        return torch.nn.functional.one_hot(labels, self.classes).to(torch.float32)
+
+    def ask(self, x: Tensor, v: Tensor, noise: RowNoise | None) -> Tensor:
+        """Scores (m, classes) of the inputs that variables v stand for, uncharged."""
+
+        def part(s: slice) -> tuple[Tensor]:
+            rows = torch.arange(s.start, s.stop, device=x.device)
+            return (self.scores(self.space.decode(x[s], v[s]), None if noise is None else noise.take(rows)),)
+
+        z = self.chunks.run(len(v), part)[0]
+        assert z is not None
+        return z
+
+    def verify(self, x: Tensor, v: Tensor, z: Tensor, met: Tensor, aim: Aim, noise: RowNoise, radius: float) -> Win:
+        """Of the answers that met the goal, those that count: finite scores, inside the box, within `radius`.
+
+        What lies outside by no more than the tolerance is projected inward and asked again, so that what is kept passes with none.
+        """
+        index = (met & torch.isfinite(z).all(1)).nonzero()[:, 0]
+        body = self.body.within(radius)
+        v0 = self.space.start(x[index])
+        v, distance = v[index], body.distance(v0, v[index])
+        outside = body.outside(v, v0)
+        edge = self.body.eps
+        legal = (outside <= 1e-7 * body.width) & (distance <= radius + body.tolerance)
+        over = (outside > 0) | ((distance > radius) if radius < math.inf else (distance > edge) & (distance <= edge + self.body.tolerance))
+        mend = (legal & over).to(index.device)
+        if bool(mend.any()):
+            v, distance, legal = self._mended(x[index], v0, v, distance, legal, mend, aim.take(index), noise.take(index))
+        ok = legal.to(index.device)
+        win = Win(index[ok], v[ok], distance[legal], torch.ones(int(ok.sum()), device=v.device))
+        return self._confirmed(x, win, aim, noise) if self.target.randomised and len(win.index) else win
+
+    def _mended(
+        self, x: Tensor, v0: Tensor, v: Tensor, distance: Tensor, legal: Tensor, mend: Tensor, aim: Aim, noise: RowNoise
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Project the rows marked by `mend` inward, and see whether they still win."""
+        rows = mend.nonzero()[:, 0]
+        tight = self.body
+        inward = tight.project(v0[rows], v[rows], tight.limits(v0[rows]))
+        again = self.ask(x[rows], inward, noise.take(rows) if self.target.randomised else None)
+        still = (aim.take(rows).margin(again) > 0) & torch.isfinite(again).all(1)
+        v, distance, legal = v.clone(), distance.clone(), legal.clone()
+        v[rows] = inward
+        distance[rows.to(distance.device)] = tight.distance(v0[rows], inward)
+        legal[rows.to(legal.device)] = still.to(legal.device)
+        return v, distance, legal
+
+    def _confirmed(self, x: Tensor, win: Win, aim: Aim, noise: RowNoise) -> Win:
+        """Ask each candidate again with fresh draws of its row; only a majority counts."""
+        votes = torch.zeros(len(win.index), device=x.device)
+        of_rows, rows = aim.take(win.index), noise.take(win.index)
+        for k in range(CONFIRMATIONS):
+            z = self.ask(x[win.index], win.v, rows.at(torch.full_like(win.index, k)))
+            votes += ((of_rows.margin(z) > 0) & torch.isfinite(z).all(1)).float()
+        share = votes / CONFIRMATIONS
+        sure = share > 0.5
+        return Win(win.index[sure], win.v[sure], win.distance[sure.to(win.distance.device)], share[sure])

@@ -1,0 +1,385 @@
+"""The only door between an attack and its target: it answers, enforces, counts, judges, and keeps the best example of each row."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vauban.doors.oracle.aim import Aim, Loss
+from vauban.doors.oracle.book import Attempt, Book, Outcome
+from vauban.doors.oracle.desk import Batch, Desk, Question, scattered
+from vauban.doors.oracle.entry import checked_rows, clean_answers, eligible_rows
+from vauban.doors.oracle.judge import Referee
+from vauban.doors.oracle.passes import Chunks
+from vauban.doors.oracle.view import Meter, Rows, View
+from vauban.errors import NotGranted
+from vauban.geometry import Body, per_row, space_of
+from vauban.noise import RowNoise
+from vauban.target import Surrogate, Target, default_surrogate
+from vauban.threat import Access, Threat
+
+Settle = Literal["first", "nearest", "worst"]
+INF = math.inf
+
+
+class Oracle:
+    """Target x threat x rows x surrogate: what an attack sees of the world.
+
+    An attack reads `x` (its variable at the clean inputs of the rows that are still live), asks questions, and returns nothing. Between two
+    turns of `steps` or `restarts` the settled rows are dropped from `x` and from all state registered with `rows`.
+
+    Args:
+        target: the model under attack.
+        x: float (n, *shape), clean inputs inside the threat's box.
+        y: int64 (n,), true classes.
+        threat: what the attacker knows, wants, may do and may spend.
+        surrogate: what gradients are taken from; by default the target's own stand-in, or the target.
+        settle: when a row is done: "first", at its first success; "nearest", never, looking for ever smaller examples; "worst", never and
+            without judging, for the inner loop of adversarial training.
+        curve: with "first", let minimum-norm attacks go on with broken rows too, so that every row gets its distance.
+        seed, ids: the noise of a row is a function of the seed, the attack, and the row's id (by default its index).
+        max_rows: rows in one forward pass; halved by itself when memory runs out.
+        deadline: `time.monotonic()` value after which loops end.
+
+    Raises:
+        BadData, BadPlan, BadTarget, NotGranted: the rows, the threat or the target cannot be used as they are.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        x: Tensor,
+        y: Tensor,
+        threat: Threat,
+        *,
+        surrogate: Surrogate | None = None,
+        settle: Settle = "first",
+        curve: bool = False,
+        seed: int = 0,
+        ids: Tensor | None = None,
+        max_rows: int | None = None,
+        deadline: float = INF,
+    ) -> None:
+        if threat.access > target.access and surrogate is None:
+            raise NotGranted(
+                f"threat {threat.name!r} grants {threat.access.name.lower()} access and {target.name} only shows {target.access.name.lower()}s; "
+                "lower the threat's access, or give a surrogate to take gradients from"
+            )
+        self.target, self.threat, self.settle, self.curve, self.deadline = target, threat, settle, curve, deadline
+        self.surrogate = default_surrogate(target) if surrogate is None else surrogate
+        self._x, self._y = checked_rows(x, y, target.device, threat)
+        self._ids = torch.arange(len(x), device=target.device) if ids is None else ids.to(target.device)
+        self._noise = RowNoise(self._ids, seed)
+        self.space = space_of(threat.perturbation, self._x)
+        self._chunks = Chunks(max_rows or (256 if target.device.type == "cpu" else 1024))
+        self._open(seed)
+        self._spends_gradients, self._everything = False, False
+        self._view = self._view_of(self.space.body, INF, "")
+        self._attempt = Attempt("", self._view.index, self.book.broken, self.book.queries)
+
+    def _open(self, seed: int) -> None:
+        """Ask the referee's clean questions, and open the accounts."""
+        judging = self.settle != "worst"
+        answers = clean_answers(self.target, self._x, self._y, self._chunks, self._noise, judging=judging)
+        self.classes = answers.classes
+        self.referee = Referee(self.target, self.space, self._chunks, self.classes, seed)
+        eligible, attacked = eligible_rows(self.threat.goal, self._y, answers.correct, self._ids, judging=judging)
+        wrong = eligible & ~answers.correct if self.threat.goal.untargeted and judging else torch.zeros_like(eligible)
+        self.book = Book(self.space.start(self._x), eligible, attacked, answers.correct, answers.labels, wrong)
+        self.book.nonfinite |= answers.nonfinite
+        self._aim = Aim.of_goal(self.threat.goal, self._y, self.classes, self.target.reject, self._ids)
+        self.desk = Desk(self.target, self.surrogate, self.referee, self._chunks, self.book)
+        self._worst = None if judging else self.book.best
+
+    # ---- what an attack reads -------------------------------------------------------------------------------------------------------
+
+    @property
+    def x(self) -> Tensor:
+        """The variable at the clean inputs of the live rows (n, *shape): the inputs themselves, for an Lp ball."""
+        return self._view.v0
+
+    @property
+    def inputs(self) -> Tensor:
+        """The clean inputs of the live rows."""
+        return self._view.x
+
+    @property
+    def ball(self) -> Body:
+        """What the variable may be: the threat's ball; without a radius while a minimum-norm attack searches."""
+        return self._view.body
+
+    @property
+    def aim(self) -> Aim:
+        """The goal of the live rows."""
+        return self._view.aim
+
+    @property
+    def noise(self) -> RowNoise:
+        """Random numbers that belong to the live rows."""
+        return self._view.noise
+
+    @property
+    def limits(self) -> tuple[Tensor, Tensor]:
+        """The least and greatest value of every feature of the live rows."""
+        return self._view.limits
+
+    @property
+    def eps(self) -> float:
+        """The radius that the threat judges by, also while the search has none."""
+        return self.space.body.eps
+
+    @property
+    def best(self) -> Tensor:
+        """The nearest verified example of each live row; the clean variable where there is none."""
+        return self.book.best[self._view.index]
+
+    @property
+    def distance(self) -> Tensor:
+        """Its distance, float64; inf where there is none."""
+        return self.book.distance[self._view.index.to(self.book.distance.device)]
+
+    def __len__(self) -> int:
+        """Rows in view."""
+        return len(self._view)
+
+    def project(self, v: Tensor) -> Tensor:
+        """The variable, put back into the ball and the box around the clean rows. Takes leading dimensions."""
+        return self._view.body.project(self._view.v0, v, self._view.limits)
+
+    def steepest(self, gradient: Tensor, at: Tensor, size: float | Tensor) -> Tensor:
+        """The change of norm `size` (one for all, or one a row) that raises a linear function most from the point `at`.
+
+        Where the norm is sparse (L1, L0), it is spent on features that can still move there.
+        """
+        view = self._view
+        room = None if view.body.p > 1 else (at - view.limits[0], view.limits[1] - at)
+        return view.body.steepest(gradient, size, room)
+
+    def leave(self, done: Tensor) -> None:
+        """The attack is done with these rows (bool (n,)); they are dropped at the next turn, and left to the attacks after it."""
+        self._view.settle(done.nonzero()[:, 0])
+
+    # ---- flow -----------------------------------------------------------------------------------------------------------------------
+
+    def rows(self, **state: Tensor) -> Rows:
+        """Register state that goes with the rows, so that it is narrowed with them: `s = o.rows(x=o.x)`, then `s.x`."""
+        return self._view.register(Rows(**state))
+
+    def steps(self, n: int) -> Iterator[int]:
+        """Count to n, or until no row is worth another step. Settled rows are dropped at every turn."""
+        for i in range(n):
+            if self._over():
+                return
+            self._narrow()
+            yield i
+
+    def restarts(self, n: int) -> Iterator[int]:
+        """Count to n, or until no row is left; every restart has noise of its own."""
+        noise = self._view.noise
+        for i in range(n):
+            if self._over():
+                return
+            self._narrow()
+            ids = self._ids[self._view.index]
+            self._view.noise = RowNoise(ids, noise.seed, *noise.stream, i) if i else noise
+            yield i
+
+    def _over(self) -> bool:
+        """Whether the loops of the present attack are to end: no time, or no row that can pay for another step."""
+        view = self._view
+        if time.monotonic() > self.deadline:
+            self._attempt.stopped = "time limit"
+            return True
+        if not len(view):
+            return True
+        if view.rich and (not self._spends_gradients or view.gradients.room >= 1):
+            return False
+        return not bool(view.can_pay(int(self._spends_gradients)).any())
+
+    def _narrow(self) -> None:
+        if not self._view.rich:
+            self._settle_accounts()
+            self._view.narrow()
+
+    def _settle_accounts(self) -> None:
+        view = self._view
+        self.book.queries[view.index], self.book.gradients[view.index] = view.queries.spent, view.gradients.spent
+
+    @contextmanager
+    def attacking(self, name: str, access: Access, *, minimal: bool = False, queries: float = INF) -> Generator[Attempt]:
+        """The span of one attack: a view of the rows still live, noise of its own, its share of the budget, and an entry in the book.
+
+        Args:
+            name: the attack's name; a second attack of that name is labelled "name#2" and has other noise.
+            access: what its questions need, so that loops end when nothing it can ask is left in the budget.
+            minimal: a minimum-norm attack, which searches without a radius.
+            queries: its share of what is left of each row's budget.
+        """
+        self._settle_accounts()
+        used = sum(a.name.partition("#")[0] == name for a in self.book.attempts)
+        outer = self._view, self._attempt, self._spends_gradients, self._everything
+        self._everything = minimal and self.curve
+        self._spends_gradients = access >= Access.GRADIENT and self.surrogate is not None and self.surrogate.access >= Access.GRADIENT
+        self._view = self._view_of(self.space.body.within(INF) if minimal else self.space.body, queries, name, used)
+        label = f"{name}#{used + 1}" if used else name
+        self._attempt = attempt = Attempt(label, self._view.index, self.book.broken.clone(), self.book.queries.clone())
+        self.book.attempts.append(attempt)
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(self.target.held())
+                if self.surrogate is not None:
+                    stack.enter_context(self.surrogate.held())
+                yield attempt
+        finally:
+            attempt.seconds = time.perf_counter() - attempt.began
+            self._settle_accounts()
+            self._view, self._attempt, self._spends_gradients, self._everything = outer
+            self._view.refresh(self.book.queries, self.book.gradients, self.book.broken if self.settle == "first" else None)
+
+    def _view_of(self, body: Body, share: float, *stream: str | int) -> View:
+        """The rows that an attack may still ask about."""
+        book, threat = self.book, self.threat
+        open_ = book.attacked if self._keeps_broken else book.attacked & ~book.broken
+        index = open_.nonzero()[:, 0]
+        whole = len(index) == len(self._x)
+        queries = Meter(book.queries[index], _limit(book.queries[index], threat.queries, share))
+        gradients = Meter(book.gradients[index], _limit(book.gradients[index], threat.gradients, INF))
+        x, aim = (self._x, self._aim) if whole else (self._x[index], self._aim.take(index))
+        return View(index, x, self.space, body, aim, queries, gradients, RowNoise(self._ids[index], self._noise.seed, *stream))
+
+    @property
+    def _keeps_broken(self) -> bool:
+        return self.settle != "first" or self._everything
+
+    @property
+    def live(self) -> bool:
+        """Whether any row in view is still worth a question."""
+        return len(self._view) > 0 and (self._view.rich or bool(self._view.can_pay(0).any()))
+
+    # ---- questions ------------------------------------------------------------------------------------------------------------------
+
+    def submit(self, v: Tensor, where: Tensor | None = None) -> None:
+        """Hand in a try; the attacker learns nothing. Charged and judged once. All that access "none" may do."""
+        self._ask(Question(v.detach(), where))
+
+    def fooled(self, v: Tensor, where: Tensor | None = None) -> Tensor:
+        """Did it fool the target? bool (..., n); False for rows that are settled or not asked. Needs label access."""
+        self._allow(Access.LABEL, "fooled")
+        return self._ask(Question(v.detach(), where))[0]
+
+    def score(self, v: Tensor, loss: Loss = Aim.margin, where: Tensor | None = None) -> Tensor:
+        """The value of an objective, (..., n); -inf for rows that are settled or not asked. Needs score access."""
+        self._allow(Access.SCORE, "score")
+        return self._ask(Question(v.detach(), where, loss))[1]
+
+    def logits(self, v: Tensor, where: Tensor | None = None) -> Tensor:
+        """All scores, (..., n, classes); 0 for rows that are settled or not asked. Needs score access."""
+        self._allow(Access.SCORE, "logits")
+        return self._ask(Question(v.detach(), where, _all_scores, (self.classes,)))[1]
+
+    def ascend(self, v: Tensor, loss: Loss = Aim.cross_entropy, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The value of an objective, (..., n), and its gradient, (..., n, *shape): -inf and 0 for rows that are settled or not asked.
+
+        With gradient access the target is asked on the way: charged and judged. An attacker that has only a surrogate of its own learns
+        the surrogate's value and gradient, and the target is not asked.
+        """
+        return self._gradient(v, loss, where, (), 1)[1:]
+
+    def explore(self, v: Tensor, loss: Loss = Aim.cross_entropy, where: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """`ascend`, and whether it fooled the target (as far as the attacker can see: by the surrogate, if that is all it has)."""
+        fooled, value, gradient = self._gradient(v, loss, where, (), 1)
+        return value, gradient, fooled
+
+    def jacobian(self, v: Tensor, loss: Loss | None = None, columns: int = 0, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Several objectives at once, (..., n, k), and their gradients, (..., n, k, *shape): one question and k gradients a row.
+
+        By default all scores; another `loss` gives (m, k) values, and says k = `columns`.
+        """
+        k = columns if loss is not None else self.classes
+        return self._gradient(v, loss or _all_scores, where, (k,), k)[1:]
+
+    def _gradient(self, v: Tensor, loss: Loss, where: Tensor | None, trailing: tuple[int, ...], count: int) -> tuple[Tensor, Tensor, Tensor]:
+        if self.surrogate is None:
+            raise NotGranted(f"{self.target.name} has no gradient and no surrogate was given; use an attack that needs less, or give a surrogate")
+        if self.surrogate.access > self.threat.access:
+            raise NotGranted(f"the gradient asked for needs {self.surrogate.access.name.lower()} access; {self._granted()}")
+        truth = self.threat.access >= Access.GRADIENT and self._worst is None
+        charged = count if truth and self.surrogate.access >= Access.GRADIENT else 0
+        return self._ask(Question(v.detach(), where, loss, trailing, count, truth, charged))
+
+    def _allow(self, need: Access, question: str) -> None:
+        if need > self.threat.access:
+            raise NotGranted(f"the question {question!r} needs {need.name.lower()} access; {self._granted()}")
+
+    def _granted(self) -> str:
+        return f"threat {self.threat.name!r} grants {self.threat.access.name.lower()}"
+
+    def _ask(self, q: Question) -> tuple[Tensor, Tensor, Tensor]:
+        """Ask, charge, judge: (fooled, value, gradient), each blank for rows that are not asked and where it is not wanted."""
+        view, lead = self._view, tuple(q.v.shape[: q.v.ndim - self._view.v0.ndim])
+        if self._worst is not None:
+            self._worst[view.index] = q.v if not lead else q.v.flatten(0, len(lead) - 1)[-1]
+            if q.loss is None:
+                return self._blank(q, lead)
+        batch = self.desk.batch(view, q)
+        if not len(batch.v):
+            return self._blank(q, lead)
+        reply = self.desk.run(view, batch, q, self._attempt)
+        judging = reply.z is not None and q.truth and self._worst is None
+        met = self._judged(batch, reply.z) if judging and reply.z is not None else reply.believed
+        if batch.slot is None and met is not None and reply.value is not None and reply.gradient is not None:
+            return met, reply.value, reply.gradient
+        blanks = self._blank(q, lead)
+        parts = (met, reply.value, reply.gradient)
+        return tuple(scattered(batch, part, blank) for part, blank in zip(parts, blanks, strict=True))  # pyright: ignore[reportReturnType]
+
+    def _judged(self, batch: Batch, z: Tensor) -> Tensor:
+        """The verdict on every question asked; rows that are done are settled."""
+        view = self._view
+        met, newly = self.desk.judge(view, batch, z, len(self.book.attempts) - 1)
+        if newly and not self._keeps_broken:
+            view.settle((self.book.broken[view.index] & view.live).nonzero()[:, 0])
+        return met
+
+    def _blank(self, q: Question, lead: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        n, like = len(self._view), self._view.v0
+        value = like.new_full((*lead, n, *q.trailing), -INF if not q.trailing else 0.0)
+        shape = (*lead, n, *q.trailing, *like.shape[1:]) if q.gradients else (0,)
+        return torch.zeros((*lead, n), dtype=torch.bool, device=like.device), value, like.new_zeros(shape)
+
+    # ---- the end --------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def outcome(self) -> Outcome:
+        """What this attacker achieved so far."""
+        self._settle_accounts()
+        book = self.book
+        decoded = book.best if self.space.identity else self._decoded(book.best)
+        known = torch.isfinite(book.distance).to(book.broken.device)
+        return Outcome(
+            decoded, book.distance, book.broken, known, book.eligible, book.attacked, book.correct, book.answers,
+            book.queries, book.gradients, book.first, book.by, book.share,
+        )
+
+    def _decoded(self, v: Tensor) -> Tensor:
+        moved = self._chunks.run(len(v), lambda s: (self.space.decode(self._x[s], v[s]),))[0]
+        assert moved is not None
+        return torch.where(per_row((v != 0).flatten(1).any(1), moved), moved, self._x)
+
+
+def _all_scores(aim: Aim, z: Tensor) -> Tensor:
+    return z
+
+
+def _limit(spent: Tensor, budget: float, share: float) -> Tensor | None:
+    """The count at which each row stops: the threat's budget, or this attack's share of what is left, whichever comes first."""
+    if min(budget, share) == INF:
+        return None
+    most = torch.full_like(spent, 1 << 62) if budget == INF else torch.full_like(spent, int(budget))
+    return most if share == INF else torch.minimum(most, spent + int(share))
