@@ -19,6 +19,6 @@ def fingerprint(*arrays: Tensor | np.ndarray[Any, Any]) -> str:
     for array in arrays:
         values = np.ascontiguousarray(array.detach().cpu().numpy() if isinstance(array, Tensor) else array)
         little = values.astype(values.dtype.newbyteorder("<"), copy=False)
-        digest.update(f"{little.dtype.str}{np.shape(array)}".encode())
+        digest.update(f"{little.dtype.str}{tuple(np.shape(array))}".encode())
         digest.update(little.tobytes())
     return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -60,8 +60,6 @@ class Rows:
 
     def take(self, index: Tensor) -> Rows:
         """Some of the rows: an index (n,) or a mask."""
-        from dataclasses import replace
-
         where = torch.arange(len(self))[index]
         groups = None if self.groups is None else tuple(self.groups[i] for i in where.tolist())
         return replace(self, x=self.x[where], y=self.y[where], ids=self.ids[where], groups=groups)

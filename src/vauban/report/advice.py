@@ -10,7 +10,7 @@ ADVICE = {
         "Stronger attacks should never do worse. Look for masked gradients: attack through a surrogate, or with scores only."
     ),
     "unbounded-attack-fails": (
-        "With no limit every input should fall, so the attacks are being misled. Check the model's gradients and add attacks that need none."
+        "With no limit every input should fall: the attacks are misled. Check the model's gradients and add attacks that need none."
     ),
     "more-steps-help": "The attacks had not finished. Give them more steps or restarts until the number stops moving.",
     "zero-gradients": (

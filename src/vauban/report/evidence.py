@@ -131,9 +131,7 @@ def _errors(finding: Finding) -> list[Statement]:
     """Attacks that follow no gradient and no answer but disturb the input as errors do."""
     natural = [a for a in finding.attacks if a.tried and any(word in a.name.lower() for word in _ERRORS)]
     return [
-        Statement(
-            "errors", f"{finding.name}: {a.label} changed the answer for {_rate(r)} of {a.tried:,} inputs.", finding.name, _numbers(r)
-        )
+        Statement("errors", f"{finding.name}: {a.label} broke {_rate(r)} of {a.tried:,} inputs.", finding.name, _numbers(r))
         for a in natural
         for r in [Rate(a.broken, a.tried)]
     ]

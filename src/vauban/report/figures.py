@@ -8,7 +8,9 @@ from __future__ import annotations
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import matplotlib as mpl
@@ -165,10 +167,10 @@ def _mark(axes: Axes, finding: Finding) -> None:
 
 def _steps(attack: AttackResult, longest: int) -> tuple[list[int], list[float]]:
     """The staircase of an attack: after x questions the share y of its tried rows had fallen."""
-    won = sorted(attack.first)
-    x = [1, *won, min(longest, max(attack.most, won[-1]))]
-    y = [0.0, *((i + 1) / attack.tried for i in range(len(won))), len(won) / attack.tried]
-    return x, y
+    won = sorted(Counter(attack.first).items())
+    x = [1, *(question for question, _ in won), min(longest, max(attack.most, won[-1][0]))]
+    y = [0.0, *(fallen / attack.tried for fallen in accumulate(rows for _, rows in won))]
+    return x, [*y, y[-1]]
 
 
 def _thousands(value: float, _: float) -> str:

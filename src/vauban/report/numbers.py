@@ -75,7 +75,7 @@ def time(seconds: float) -> str:
     """A duration a person can take in.
 
     >>> time(0.42), time(75), time(7300)
-    ('0.42 s', '1 min 15 s', '2 h 2 min')
+    ('0.42 s', '1 min 15 s', '2 h 1 min')
     """
     if seconds < 10:
         return f"{seconds:.2g} s" if seconds else "0 s"

@@ -117,14 +117,18 @@ def _counted(rate: Rate) -> bool:
     return rate.rows < 100 or round(100 * rate.value) in (0, 100)
 
 
+def _inputs(rows: int) -> str:
+    return f"{rows:,} input{'' if rows == 1 else 's'}"
+
+
 def _share(rate: Rate) -> str:
     """A share as people count, with its interval."""
     low, high = (100 * bound for bound in rate.interval)
     spread = f"({rate.level:.0%} interval {low:.0f} to {high:.0f}"
     if rate.hits in (0, rate.rows):
-        return f"{'all' if rate.hits else 'none'} of {rate.rows:,} inputs {spread} of every 100)"
+        return f"{'all' if rate.hits else 'none'} of {_inputs(rate.rows)} {spread} of every 100)"
     if _counted(rate):
-        return f"{rate.hits:,} of {rate.rows:,} inputs {spread} of every 100)"
+        return f"{rate.hits:,} of {_inputs(rate.rows)} {spread} of every 100)"
     return f"{round(100 * rate.value)} of every 100 inputs {spread})"
 
 

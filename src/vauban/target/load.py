@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -85,13 +85,14 @@ def _target(spec: str, given: Settings, access: str | Access | None, trust_pickl
 def _made(found: Any, spec: str, folder: Path) -> object:
     """What was named, or what it makes: classes and functions without arguments are called; a function of a batch is itself the model."""
     ready = isinstance(found, nn.Module | Target) or not callable(found) or (hasattr(found, "predict") and not isinstance(found, type))
+    maker = cast("Callable[..., object]", found)
     if ready:
-        return found
-    if needs_arguments(found):
-        if isinstance(found, type):
-            raise BadTarget(f"{spec}: {found.__name__} needs arguments; name a function without arguments that makes the model")
-        return found
-    made = call(found, spec, folder)
+        return maker
+    if needs_arguments(maker):
+        if isinstance(maker, type):
+            raise BadTarget(f"{spec}: {maker.__name__} needs arguments; name a function without arguments that makes the model")
+        return maker
+    made = call(maker, spec, folder)
     if made is None:
         raise BadTarget(f"{spec} returned None; it must return the model")
     return made

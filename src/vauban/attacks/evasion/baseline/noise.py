@@ -1,0 +1,41 @@
+"""Random noise of the threat's size."""
+
+import torch
+
+from vauban.attacks.parts.starts import random_change
+from vauban.attacks.registry import Count, Share, attack
+from vauban.doors import Oracle
+from vauban.geometry import norms_of_rows, per_row
+from vauban.threat import INF, Access
+
+PAPER = "Carlini et al. 2019, arXiv:1902.06705, section 5.3: compare against random noise"
+
+
+@attack(Access.NONE, on=("linf", "l2", "l1", "l0", "transformations"), baseline=True, paper=PAPER)
+def uniform_noise(o: Oracle, tries: Count = 10) -> None:
+    """Uniform random points of the ball."""
+    for _ in o.steps(tries):
+        o.submit(o.project(o.x + random_change(o, o.eps)))
+
+
+@attack(Access.NONE, on=("linf", "l2", "l1"), baseline=True, paper=PAPER)
+def gaussian_noise(o: Oracle, tries: Count = 10, share: Share = 0.5) -> None:
+    """Gaussian noise: with a standard deviation of `share` of the radius in L-infinity, at the full radius in L2 and L1."""
+    for _ in o.steps(tries):
+        d = o.noise.normal(*o.x.shape[1:])
+        size = share * o.eps if o.ball.p == INF else per_row(o.eps / norms_of_rows(d, o.ball.p, d.ndim - 1).clamp_min(1e-12), d)
+        o.submit(o.project(o.x + d * size))
+
+
+@attack(Access.NONE, on=("linf", "l2", "l1", "l0"), baseline=True, paper=PAPER)
+def salt_and_pepper(o: Oracle, tries: Count = 10) -> None:
+    """A growing share of random features set to the least or the greatest value."""
+    lower_upper = o.rows(lower=o.limits[0], upper=o.limits[1])
+    for i in o.steps(tries):
+        lot, side = o.noise.uniform(*o.x.shape[1:]), o.noise.uniform(*o.x.shape[1:])
+        ends = torch.where(side < 0.5, lower_upper.lower, lower_upper.upper)
+        if o.ball.p == 0:
+            hit = o.ball.cut(lot, o.eps * (i + 1) / tries, o.x.ndim - 1) > 0
+        else:
+            hit = lot < (i + 1) / tries
+        o.submit(o.project(torch.where(hit, ends, o.x)))

@@ -1,0 +1,106 @@
+"""The clean answers of all rows, asked once: who is right, who is eligible under a goal, and what the target is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vauban.campaign.plan import Plan
+from vauban.campaign.run.chunk import Survey, finite
+from vauban.data import Rows
+from vauban.doors.oracle.entry import clean_answers, eligible_rows
+from vauban.doors.oracle.passes import Chunks
+from vauban.errors import BadTarget
+from vauban.noise import RowNoise
+from vauban.target import Target
+from vauban.threat import Access, Goal
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """The rows of a campaign in order of id, with their clean answers in tensors on the CPU.
+
+    Attributes:
+        rows: the data, ascending by id.
+        survey: what the target said, as recorded.
+        answers: int64 (n,).
+        correct, nonfinite: bool (n,).
+    """
+
+    rows: Rows
+    survey: Survey
+    answers: Tensor
+    correct: Tensor
+    nonfinite: Tensor
+
+    @classmethod
+    def of(cls, rows: Rows, survey: Survey) -> Ground:
+        return cls(rows, survey, torch.tensor(survey.answers), torch.tensor(survey.correct), torch.tensor(survey.nonfinite))
+
+    def denominator(self, goal: Goal) -> tuple[Tensor, Tensor]:
+        """(eligible, attacked), bool (n,), under a goal; both empty where there is no row to attack."""
+        return eligible_rows(goal, self.rows.y, self.correct, self.rows.ids, judging=False)
+
+
+def by_id(rows: Rows) -> Rows:
+    """The rows in ascending order of id, so that a record does not depend on the order they came in."""
+    if bool((rows.ids[1:] > rows.ids[:-1]).all()):
+        return rows
+    return rows.take(rows.ids.argsort())
+
+
+def ask_clean(plan: Plan, rows: Rows) -> Survey:
+    """Ask the target about every clean row.
+
+    Raises:
+        BadTarget, BadData: it is no classifier, its class count changes, most scores are not finite, or a label has no class.
+    """
+    began = time.perf_counter()
+    target, device = plan.target, plan.target.device
+    chunks = Chunks(plan.max_rows or (256 if device.type == "cpu" else 1024))
+    x, y = rows.x.to(device), rows.y.to(device)
+    answers = clean_answers(target, x, y, chunks, RowNoise(rows.ids.to(device), plan.seed), judging=True)
+    return Survey(
+        tuple(rows.ids.tolist()),
+        tuple(answers.labels.tolist()),
+        tuple(answers.correct.tolist()),
+        tuple(answers.nonfinite.tolist()),
+        _confidences(target, x, answers.labels, chunks, rows.ids, plan.seed),
+        answers.classes,
+        target.outputs,
+        time.perf_counter() - began,
+    )
+
+
+def look_again(plan: Plan, rows: Rows, survey: Survey) -> None:
+    """Let a fresh target see what it saw first in the run that is resumed, so that its outputs are understood alike.
+
+    Raises:
+        BadTarget: they are not; the model is another than the run began with.
+    """
+    target = plan.target
+    target.prepare(rows.x[: plan.max_rows or 256].to(target.device))
+    if target.outputs != survey.outputs:
+        raise BadTarget(
+            f"{target.name}: its outputs look like {target.outputs}, and like {survey.outputs} when this run began; audit again with --fresh"
+        )
+
+
+def confidence(target: Target, z: Tensor) -> Tensor:
+    """Probabilities (n, classes) from scores, as the target means them: shares of votes are some already."""
+    return z if target.outputs == "votes" else z.double().softmax(1)
+
+
+def _confidences(target: Target, x: Tensor, labels: Tensor, chunks: Chunks, ids: Tensor, seed: int) -> tuple[float | None, ...]:
+    """The probability of each clean answer; None for targets that only show labels, or draw anew for each question."""
+    if target.access < Access.SCORE or target.randomised:
+        return tuple([None] * len(x))
+
+    def part(s: slice) -> tuple[Tensor]:
+        return (confidence(target, target.scores(x[s]).to(x.device)).gather(1, labels[s, None])[:, 0],)
+
+    sure = chunks.run(len(x), part)[0]
+    return tuple(finite(v) for v in (sure.tolist() if sure is not None else ()))

@@ -1,0 +1,5 @@
+"""One thread."""
+
+import torch
+
+torch.set_num_threads(1)
