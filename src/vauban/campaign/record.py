@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -109,13 +110,20 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class ThreatCard:
-    """A threat in plain values, for readers and for comparison between runs."""
+    """A threat in plain values, for readers and for comparison between runs.
+
+    Attributes:
+        text: the whole threat in words.
+        perturbation: its kind: "linf", "l2", "l1", "l0", "transformations".
+        eps: its radius; None where it has none (JSON knows no infinity). `radius` reads it as a number.
+        allowed: the perturbation in words.
+    """
 
     name: str
     text: str
     access: str
     perturbation: str
-    eps: float
+    eps: float | None
     goal: str
     untargeted: bool = True
     queries: float | None = None
@@ -123,6 +131,16 @@ class ThreatCard:
     seconds: float | None = None
     lo: float = 0.0
     hi: float = 1.0
+    allowed: str = ""
+
+    def __post_init__(self) -> None:
+        if self.eps == math.inf:
+            object.__setattr__(self, "eps", None)
+
+    @property
+    def radius(self) -> float:
+        """The radius, inf where there is none."""
+        return math.inf if self.eps is None else self.eps
 
 
 @dataclass(frozen=True, slots=True)

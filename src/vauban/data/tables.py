@@ -18,6 +18,8 @@ def read_table(path: Path, ask: Ask) -> Raw:
     who = path.name
     table = _open(path)
     names: list[str] = table.column_names
+    if not table.num_rows:
+        raise BadData(f"{who}: no rows; there is nothing to attack")
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise BadData(f"{who}: two columns are called {twice!r}; give each a name of its own")
@@ -28,7 +30,7 @@ def read_table(path: Path, ask: Ask) -> Raw:
     features = [n for n in names if n not in (label, ask.group) and not (ask.split is not None and n == "split")]
     if not features:
         raise BadData(f"{who}: no column is left for features beside the label {label!r}")
-    x = np.stack([_numbers(table, n, who) for n in features], 1) if table.num_rows else np.empty((0, len(features)))
+    x = np.stack([_numbers(table, n, who) for n in features], 1)
     groups = None if ask.group is None else as_groups(_values(table, ask.group, who)[ids])
     y = _values(table, label, who)[ids]
     return Raw(x[ids], y, who, ids=ids, groups=groups, group_column=ask.group or "", features=tuple(features), table=True)
@@ -73,8 +75,7 @@ def _rows_of_split(table: Any, split: str | None, who: str) -> Array:
 def _full(table: Any, name: str, who: str) -> Any:
     column = table[name].combine_chunks()
     if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-        raise BadData(f"{who}: row {row}, column {name!r} is missing; fill it in or leave the row out (rows count from 0)")
+        raise _missing(int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0]), name, who)
     return column
 
 
@@ -93,4 +94,11 @@ def _numbers(table: Any, name: str, who: str) -> Array:
 
 
 def _values(table: Any, name: str, who: str) -> Array:
-    return np.array(_full(table, name, who).to_pylist())
+    values: list[object] = _full(table, name, who).to_pylist()
+    if "" in values:
+        raise _missing(values.index(""), name, who)
+    return np.array(values)
+
+
+def _missing(row: int, name: str, who: str) -> BadData:
+    return BadData(f"{who}: row {row}, column {name!r} is missing; fill it in or leave the row out (rows count from 0)")

@@ -154,9 +154,9 @@ def _shares(axes: Axes) -> None:
 
 def _mark(axes: Axes, finding: Finding) -> None:
     """A line at the threat's eps and a point at the robust accuracy it was judged by."""
-    if finding.curve is None or not min(finding.curve.eps) <= finding.threat.eps <= max(finding.curve.eps):
+    if finding.curve is None or not min(finding.curve.eps) <= finding.threat.radius <= max(finding.curve.eps):
         return
-    eps, value = finding.threat.eps, finding.robust.value
+    eps, value = finding.threat.radius, finding.robust.value
     axes.axvline(eps, color=_AMBER, linewidth=1.1, linestyle=(0, (4, 2)))
     axes.plot([eps], [value], "o", color=_AMBER, markersize=4.5)
     left = eps > (min(finding.curve.eps) + max(finding.curve.eps)) / 2

@@ -89,7 +89,7 @@ def time(seconds: float) -> str:
 
 def radius(threat: ThreatCard) -> str:
     """The threat's eps as a person would write it ("8/255")."""
-    return written(threat.eps)
+    return written(threat.radius)
 
 
 def success(attack: AttackResult) -> Rate:

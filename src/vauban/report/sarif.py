@@ -138,7 +138,7 @@ def _numbers(finding: Finding) -> Json:
         "level": finding.robust.level,
         "withstood": finding.robust.hits,
         "rows": finding.robust.rows,
-        "eps": finite(finding.threat.eps),
+        "eps": finite(finding.threat.radius),
         "attacks": [{"label": a.label, "tried": a.tried, "broken": a.broken, "left": a.left} for a in finding.attacks],
     }
 

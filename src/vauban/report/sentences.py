@@ -84,18 +84,17 @@ def _change(threat: ThreatCard, kind: str) -> str:
     norm = threat.perturbation.lower().split(" ")[0]
     if norm not in _MAY:
         return f"transform each input ({_limits(threat)})"
-    if threat.eps == float("inf"):
+    if threat.radius == float("inf"):
         return "change an input by any amount"
-    if norm == "l0" and threat.eps == 1:
+    if norm == "l0" and threat.radius == 1:
         return f"change one {part}, as much as it likes"
     scale = "" if (threat.lo, threat.hi) == (0.0, 1.0) or norm == "l0" else f" on a scale from {threat.lo:g} to {threat.hi:g}"
     return _MAY[norm].format(part=part, eps=radius(threat)) + scale
 
 
 def _limits(threat: ThreatCard) -> str:
-    """What a transformation may do: the middle of the threat's own text, between its access and its goal."""
-    words = threat.text.removeprefix(f"{threat.access} access, ")
-    return words.partition(f", {threat.goal}")[0] or "rotation and translation"
+    """What a transformation may do."""
+    return threat.allowed or "rotation and translation"
 
 
 def _spend(threat: ThreatCard) -> str:

@@ -83,11 +83,10 @@ class Function(Target):
                 "with label access return one integer class for each"
             )
         labels = found.to("cpu", torch.int64)
-        most = labels.max().item() + 1 if self.classes is None and len(labels) else self.classes or 0
-        if bool(((labels < 0) | (labels >= most)).any()):
-            bad = int(labels[(labels < 0) | (labels >= most)][0])
-            known = "classes count from 0" if bad < 0 else f"the classes are 0 to {most - 1}; say how many there are with classes="
-            raise BadTarget(f"{self.name}: answered class {bad}; {known}")
+        for bad in labels[labels < 0].tolist():
+            raise BadTarget(f"{self.name}: answered class {bad}; classes count from 0")
+        for bad in [] if self.classes is None else labels[labels >= self.classes].tolist():
+            raise BadTarget(f"{self.name}: answered class {bad}; say how many there are with classes=, now {self.classes}")
         return labels
 
     def prepare(self, x: Tensor) -> None:

@@ -94,7 +94,10 @@ def test_the_locator_finds_what_the_parser_finds() -> None:
 
 KEYS = st.sampled_from(["a", "b-c", "d_1", "7", "x y", "ö", 'q"q', "", "a.b", "#"])
 SCALARS = st.one_of(
-    st.integers(-9, 9), st.booleans(), st.text("ab \"'#[]{}=\n\\,", max_size=6), st.sampled_from(["1979-05-27", "07:32:00", "1e3", "inf"]).map(lambda s: ("raw", s))
+    st.integers(-9, 9),
+    st.booleans(),
+    st.text("ab \"'#[]{}=\n\\,", max_size=6),
+    st.sampled_from(["1979-05-27", "07:32:00", "1e3", "inf"]).map(lambda s: ("raw", s)),
 )
 INLINE = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=6)
 NOISE = st.sampled_from(["", "\n", "# a = [1]\n", "  \n# ]\n"])

@@ -35,7 +35,12 @@ def test_the_usual_names_of_arrays_are_found(tmp_path, names):
 
 def test_arrays_may_be_named_and_splits_chosen(tmp_path):
     folder = npz(tmp_path, x=X, y=Y, a=X[:4], b=Y[:4], x_val=X[:6], y_val=Y[:6], test_images=X[:8], test_labels=Y[:8])
-    assert [len(load_data("d.npz", base=folder, **k)) for k in ({}, {"x": "a", "y": "b"}, {"split": "val"}, {"split": "test"})] == [12, 4, 6, 8]
+    assert [len(load_data("d.npz", base=folder, **k)) for k in ({}, {"x": "a", "y": "b"}, {"split": "val"}, {"split": "test"})] == [
+        12,
+        4,
+        6,
+        8,
+    ]
     with pytest.raises(BadData, match=r"no array 'c'; it holds x, y, a, b, .*: say x = one of them"):
         load_data("d.npz", base=folder, x="c")
     with pytest.raises(BadData, match="no array 'x' for split 'dev'"):
@@ -157,21 +162,21 @@ def test_unreadable_archives_are_refused(tmp_path):
     whole = (npz(tmp_path, x=X, y=Y) / "d.npz").read_bytes()
     for content in (whole[:100], b"", b"hello"):
         (tmp_path / "d.npz").write_bytes(content)
-        with pytest.raises(BadData, match="d.npz is not a readable .npz archive"):
+        with pytest.raises(BadData, match=r"d.npz is not a readable .npz archive"):
             load_data("d.npz", base=tmp_path)
     np.savez(tmp_path / "d.npz", x=np.array([{}]), y=Y)
-    with pytest.raises(BadData, match="array 'x' cannot be read .* save plain numbers, not objects"):
+    with pytest.raises(BadData, match=r"array 'x' cannot be read .* save plain numbers, not objects"):
         load_data("d.npz", base=tmp_path)
     (tmp_path / "d.npz").write_bytes(whole[:300] + bytes(20) + whole[320:])
     with pytest.raises(BadData, match="array 'x' cannot be read"):
         load_data("d.npz", base=tmp_path)
     np.save(tmp_path / "s.npy", X)
     (tmp_path / "s.npy").rename(tmp_path / "s.npz")
-    with pytest.raises(BadData, match="s.npz holds a single array"):
+    with pytest.raises(BadData, match=r"s.npz holds a single array"):
         load_data("s.npz", base=tmp_path)
     with pytest.raises(BadData, match="no such file"):
         load_data("gone.npz", base=tmp_path)
-    with pytest.raises(BadData, match="data = 'd.txt' is no source: write"):
+    with pytest.raises(BadData, match=r"data = 'd.txt' is no source: write"):
         load_data("d.txt", base=tmp_path)
 
 

@@ -66,7 +66,7 @@ def test_rows_pass_with_their_ids_names_and_bounds(base):
 
 def test_a_split_is_the_functions_to_give(base):
     assert len(load_data("d.py:parts", base=base, split="train")) == 2
-    with pytest.raises(BadData, match="d.py:pair: split = 'train' was asked for, and the function takes no argument called split"):
+    with pytest.raises(BadData, match=r"d.py:pair: split = 'train' was asked for, and the function takes no argument called split"):
         load_data("d.py:pair", base=base, split="train")
 
 
@@ -76,7 +76,7 @@ SENTENCES = [
     ("d.py:single", r"got ndarray; data are \(x, y\), \(x, y, groups\), a dict"),
     ("d.py:four", "got tuple of 4; data are"),
     ("d.py:ragged", "d.py:ragged: x is ragged: its rows have different lengths"),
-    ("d.py:fails", "^d.py:24: NameError: name 'missing' is not defined$"),
+    ("d.py:fails", "^d.py:23: NameError: name 'missing' is not defined$"),
     ("d.py:piar", "d.py has no 'piar'; did you mean 'pair'"),
     ("e.py:pair", "no such file"),
 ]

@@ -30,7 +30,14 @@ def test_pixels_classes_and_order_are_those_of_the_folder(pets):
     (folder / ".hidden").mkdir()
     rows = load_data("pets", base=folder.parent)
     np.testing.assert_array_equal(rows.x.numpy(), np.stack(pixels).transpose(0, 3, 1, 2).astype(np.float32) / 255)
-    assert (rows.classes, rows.y.tolist(), rows.kind, rows.lo, rows.hi, rows.name) == (("cat", "dog"), [0, 0, 0, 1, 1, 1], "image", 0, 1, "pets")
+    assert (rows.classes, rows.y.tolist(), rows.kind, rows.lo, rows.hi, rows.name) == (
+        ("cat", "dog"),
+        [0, 0, 0, 1, 1, 1],
+        "image",
+        0,
+        1,
+        "pets",
+    )
 
 
 def test_a_sample_reads_only_what_it_takes(pets):
@@ -78,16 +85,16 @@ def test_folders_that_cannot_be_judged_are_told_in_one_sentence(pets):
     folder, _ = pets
     base = folder.parent
     put(folder, "dog/odd.png", (6, 7, 3))
-    with pytest.raises(BadData, match="pets: dog/odd.png is 7 x 6 and cat/0.png is 5 x 6; all images must have one size"):
+    with pytest.raises(BadData, match=r"pets: dog/odd.png is 7 x 6 and cat/0.png is 5 x 6; all images must have one size"):
         load_data("pets", base=base)
     (folder / "dog" / "odd.png").write_bytes(b"no image")
-    with pytest.raises(BadData, match="pets: dog/odd.png cannot be read as an image"):
+    with pytest.raises(BadData, match=r"pets: dog/odd.png cannot be read as an image"):
         load_data("pets", base=base)
     (folder / "dog" / "odd.png").write_bytes((folder / "dog" / "0.png").read_bytes()[:60])
-    with pytest.raises(BadData, match="pets: dog/odd.png cannot be read as an image"):
+    with pytest.raises(BadData, match=r"pets: dog/odd.png cannot be read as an image"):
         load_data("pets", base=base)
     Image.fromarray(np.zeros((6, 5), np.uint16)).save(folder / "dog" / "odd.png")
-    with pytest.raises(BadData, match="dog/odd.png has mode I;16; Vauban reads 8-bit grey and colour"):
+    with pytest.raises(BadData, match=r"dog/odd.png has mode I;16; Vauban reads 8-bit grey and colour"):
         load_data("pets", base=base)
     (folder / "dog" / "odd.png").unlink()
     (folder / "eel").mkdir()

@@ -23,6 +23,12 @@ def test_a_sample_has_distinct_places_ascending_and_a_larger_one_holds_the_small
     assert set(chosen(ids, max(rows - 1, 1), seed, "d").tolist()) <= set(places.tolist())
 
 
+def test_which_rows_are_taken_depends_on_their_ids_and_not_on_what_else_there_is():
+    even = np.arange(0, 100, 2)
+    whole = set(chosen(np.arange(100), 30, 0, "d").tolist()) & set(even.tolist())
+    assert set(even[chosen(even, len(whole), 0, "d")].tolist()) == whole
+
+
 def test_each_row_is_as_likely_as_any_other():
     count = np.zeros(20)
     for seed in range(2000):
@@ -33,7 +39,9 @@ def test_each_row_is_as_likely_as_any_other():
 
 def test_the_sample_keeps_ids_so_that_runs_pair():
     rows = load_data((X, Y), rows=10, seed=3)
-    assert torch.equal(rows.ids, load_data((X, Y), rows=10, seed=3).ids) and not torch.equal(rows.ids, load_data((X, Y), rows=10, seed=4).ids)
+    assert torch.equal(rows.ids, load_data((X, Y), rows=10, seed=3).ids) and not torch.equal(
+        rows.ids, load_data((X, Y), rows=10, seed=4).ids
+    )
     torch.testing.assert_close(rows.x, torch.from_numpy(X[rows.ids.numpy()]).float())
     again = load_data(rows, rows=5, seed=3)
     assert set(again.ids.tolist()) <= set(rows.ids.tolist())
@@ -47,7 +55,7 @@ def test_rows_follow_their_ids_and_not_the_order_of_the_source():
 
 
 def test_a_class_that_the_sample_misses_is_noted_and_allowed():
-    rows = load_data((X, Y), rows=5, classes=["live", "spoof"])
+    rows = load_data((X, Y), rows=5, seed=1, classes=["live", "spoof"])
     assert rows.notes == ("the sample of 5 rows has none of class 'spoof' (2 of 100 rows); take more rows to speak of it",)
     assert rows.classes == ("live", "spoof")
     assert load_data(rows).classes == ("live", "spoof")  # it was checked with all its rows

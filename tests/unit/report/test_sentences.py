@@ -42,7 +42,7 @@ def test_the_sentence_states_attacker_share_interval_and_promise():
 def test_every_threat_has_a_sentence_of_whole_words(access, perturbation, goal):
     threat = Threat("t", perturbation, access, goal, queries=100)
     for kind in (perturbation.kind, perturbation.text()):
-        it = ThreatCard("t", threat.text(), access.name.lower(), kind, perturbation.eps, goal.text(), goal.untargeted, 100.0)
+        it = ThreatCard("t", threat.text(), access.name.lower(), kind, perturbation.eps, goal.text(), goal.untargeted, 100.0, allowed=perturbation.text())
         said = finding_sentence(Finding(it, Rate(30, 100), Rate(90, 100), "all rows", ()), [judged(Verdict.BREACHED)])
         assert said.endswith("is broken.")
         assert "at most 100 questions for each input" in said
@@ -52,7 +52,7 @@ def test_every_threat_has_a_sentence_of_whole_words(access, perturbation, goal):
 
 def test_a_transformation_is_described_by_its_limits():
     threat = Threat("t", Transformations(20, 0.1), goal=Goal.directional(0, 1))
-    it = ThreatCard("t", threat.text(), "gradient", "transformations", 1.0, threat.goal.text(), False)
+    it = ThreatCard("t", threat.text(), "gradient", "transformations", 1.0, threat.goal.text(), False, allowed=threat.perturbation.text())
     assert "(rotation within 20 degrees, translation within 10% of the frame)" in attacker(it)
 
 

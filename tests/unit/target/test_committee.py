@@ -127,11 +127,27 @@ def test_members_draw_independent_noise_that_belongs_to_the_row():
     torch.testing.assert_close(whole, (first.softmax(1) / 2 + second.softmax(1) / 2).log())
 
 
+def test_members_draw_independent_noise_in_their_gradients_too():
+    def noisy():
+        return Function(lambda x, draw: x[:, :3] + draw.normal(3), access="gradient", as_numpy=False, randomised=True, outputs="logits")
+
+    target, ids = Committee([noisy(), noisy()]), torch.arange(5)
+    torch.testing.assert_close(target.smooth(X, RowNoise(ids, 0)), target.scores(X, RowNoise(ids, 0)))
+    vote = Committee([noisy(), noisy()], "vote").surrogate.smooth(X, RowNoise(ids, 0))
+    truth = X[:, :3] + sum(RowNoise(ids, 0).fork(i).normal(3) for i in range(2)) / 2
+    torch.testing.assert_close(vote, truth)
+
+
 def test_the_fingerprint_and_the_size_speak_of_all_members():
     a, b = (Torch(m) for m in modules(2))
     assert Committee([a, b]).parameters_count() == 30
     assert Committee([a, fixed(1, 2)]).parameters_count() is None and Committee([a, fixed(1, 2)]).sha256() == ""
-    marks = {Committee([a, b]).sha256(), Committee([b, a]).sha256(), Committee([a, b], "vote").sha256(), Committee([a, b], weights=[1, 2]).sha256()}
+    marks = {
+        Committee([a, b]).sha256(),
+        Committee([b, a]).sha256(),
+        Committee([a, b], "vote").sha256(),
+        Committee([a, b], weights=[1, 2]).sha256(),
+    }
     assert len(marks) == 4 and Committee([a, b]).sha256() in marks
 
 

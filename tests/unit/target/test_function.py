@@ -52,6 +52,9 @@ def test_labels_may_have_any_integer_type_and_teach_the_number_of_classes(dtype)
     target.prepare(X)
     assert target.classes == 2 and target.labels(X).dtype == torch.int64
     assert target.labels(X).tolist() == answer.astype(int).tolist()
+    assert (
+        Function(lambda x: answer[: len(x)], access="label").labels(X).tolist() == answer.astype(int).tolist()
+    )  # before the number is known
 
 
 def test_a_randomised_function_gets_the_noise_of_its_rows():
@@ -86,9 +89,13 @@ ANSWERS = [
     ({}, lambda x: np.zeros((len(x), 2, 2)), "segmentation and detection"),
     ({}, lambda x: x[:, 0] * 9, "regression models"),
     ({"classes": 5}, lambda x: x @ W.numpy(), "5 classes at first, and now 3; give one column for each class"),
-    ({"access": "label"}, lambda x: x @ W.numpy(), r"answered float32 of shape \(6, 3\) for 6 inputs; with label access return one integer"),
+    (
+        {"access": "label"},
+        lambda x: x @ W.numpy(),
+        r"answered float32 of shape \(6, 3\) for 6 inputs; with label access return one integer",
+    ),
     ({"access": "label"}, lambda x: np.zeros(3, int), r"answered int64 of shape \(3,\) for 6 inputs"),
-    ({"access": "label", "classes": 3}, lambda x: np.full(len(x), 3), "answered class 3; the classes are 0 to 2; say how many"),
+    ({"access": "label", "classes": 3}, lambda x: np.full(len(x), 3), "answered class 3; say how many there are with classes=, now 3"),
     ({"access": "label"}, lambda x: np.full(len(x), -1), "answered class -1; classes count from 0"),
 ]
 

@@ -131,7 +131,7 @@ def test_unreadable_weights_are_refused_and_run_no_code(folder):
     with pytest.raises(BadTarget, match=r"whole.pt is damaged, or holds more than weights; save model.state_dict\(\)"):
         load_target("model.py:build", weights="whole.pt", base=folder)
     torch.save([1, 2], folder / "list.pt")
-    with pytest.raises(BadTarget, match="list.pt holds no state dict"):
+    with pytest.raises(BadTarget, match=r"list.pt holds no state dict"):
         load_target("model.py:build", weights="list.pt", base=folder)
     with pytest.raises(BadTarget, match="no such file of weights"):
         load_target("model.py:build", weights="none.pt", base=folder)
@@ -205,7 +205,6 @@ def test_an_untrusted_pickle_runs_nothing(folder):
     assert not (folder / "ran").exists()
 
 
-
 def line(start):
     return next(i for i, text in enumerate(MODEL.split("\n"), 1) if text.strip().startswith(start))
 
@@ -253,6 +252,9 @@ def test_a_package_beside_the_campaign_file_is_found(folder):
     (folder / "my_pkg_for_test" / "__init__.py").write_text("")
     (folder / "my_pkg_for_test" / "net.py").write_text("import torch\nbuild = lambda: torch.nn.Linear(4, 3)\n")
     assert load_target("my_pkg_for_test.net:build", base=folder).scores(X).shape == (6, 3)
+    (folder / "my_pkg_for_test" / "bad.py").write_text("x = 1\nx.nothing\n")
+    with pytest.raises(BadTarget, match=r"^bad.py:2: AttributeError: 'int' object has no attribute 'nothing'$"):
+        load_target("my_pkg_for_test.bad:build", base=folder)
     for name in [n for n in sys.modules if n.startswith("my_pkg_for_test")]:
         del sys.modules[name]
 
@@ -264,13 +266,14 @@ def test_the_path_of_python_is_left_as_it_was_and_edits_are_seen(folder):
     (folder / "edit.py").write_text("value = 'two'\n")
     assert find("edit.py:value", folder) == "two"
     (folder / "edit.py").write_text("1 / 0\n")
-    with pytest.raises(BadData, match="^edit.py:1: ZeroDivisionError"):
+    with pytest.raises(BadData, match=r"^edit.py:1: ZeroDivisionError"):
         find("edit.py:value", folder, BadData)
     assert sys.path == before and not any(n.startswith("_vauban_user_edit") for n in sys.modules)
 
 
 @pytest.mark.parametrize(
-    ("spec", "code"), [("a.py:f", True), ("dir/a.py:f", True), ("a.b:f", True), ("a.py", False), ("a b:f", False), ("C:\\x", False), (":f", False)]
+    ("spec", "code"),
+    [("a.py:f", True), ("dir/a.py:f", True), ("a.b:f", True), ("a.py", False), ("a b:f", False), ("C:\\x", False), (":f", False)],
 )
 def test_what_reads_as_code(spec, code):
     assert is_code(spec) == code

@@ -135,7 +135,9 @@ def test_files_that_are_no_classifiers_are_refused(tmp_path):
     target = Onnx(save(tmp_path / "reg.onnx", [GEMM, column], [("c", TensorProto.FLOAT, ["n", 1])], constants=[first]))
     with pytest.raises(BadTarget, match="as regression models have"):
         target.prepare(X)
-    multi = save(tmp_path / "multi.onnx", [GEMM, helper.make_node("Cast", ["z"], ["l"], to=TensorProto.INT64)], [("l", TensorProto.INT64, ["n", 3])])
+    multi = save(
+        tmp_path / "multi.onnx", [GEMM, helper.make_node("Cast", ["z"], ["l"], to=TensorProto.INT64)], [("l", TensorProto.INT64, ["n", 3])]
+    )
     with pytest.raises(BadTarget, match="3 labels for each input, as multi-label models give"):
         Onnx(multi).labels(X)
 
@@ -149,7 +151,9 @@ def test_several_score_outputs_must_be_told_apart(tmp_path):
     np.testing.assert_allclose(Onnx(path, output="minus").scores(X).numpy(), -Z, atol=1e-5)
     with pytest.raises(BadTarget, match="no output 'minis'; did you mean 'minus'"):
         Onnx(path, output="minis")
-    named = save(tmp_path / "n.onnx", [GEMM, helper.make_node("Identity", ["z"], ["logits"]), twin], [("minus", *shape), ("logits", *shape)])
+    named = save(
+        tmp_path / "n.onnx", [GEMM, helper.make_node("Identity", ["z"], ["logits"]), twin], [("minus", *shape), ("logits", *shape)]
+    )
     np.testing.assert_allclose(Onnx(named).scores(X).numpy(), Z, atol=1e-5)
 
 

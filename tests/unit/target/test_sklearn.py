@@ -160,6 +160,7 @@ def test_what_is_no_classifier_is_refused_in_one_sentence(make, sentence, blobs)
         Sklearn(make(*blobs))
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_a_multi_label_network_is_refused_on_the_first_inputs(blobs):
     x, y = blobs
     target = Sklearn(MLPClassifier((3,), max_iter=5, random_state=0).fit(x, y_multi(y)))
@@ -219,5 +220,20 @@ def test_the_fingerprint_survives_a_file_and_a_refit_and_use_and_changes_with_th
 def test_the_fingerprint_tells_structures_apart_and_ends_on_a_loop():
     loop: list[object] = []
     loop.append(loop)
-    values = [1, 1.0, "1", [1], (1,), {1: 2}, {2: 1}, {1, 2}, None, np.ones(2), np.ones(2, np.float32), np.array([1, "a"], dtype=object), len, loop]
+    values = [
+        1,
+        1.0,
+        "1",
+        [1],
+        (1,),
+        {1: 2},
+        {2: 1},
+        {1, 2},
+        None,
+        np.ones(2),
+        np.ones(2, np.float32),
+        np.array([1, "a"], dtype=object),
+        len,
+        loop,
+    ]
     assert len({fingerprint(v) for v in values}) == len(values)

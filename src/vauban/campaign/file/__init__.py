@@ -1,7 +1,7 @@
 """The campaign file, `vauban.toml`: what may stand in it, and the plan it comes to.
 
-    model = read_file(path)                 # checked, every error with its line; no torch
-    plan = plan_of(model, path)             # model and data loaded, every setting bound
+model = read_file(path)                 # checked, every error with its line; no torch
+plan = plan_of(model, path)             # model and data loaded, every setting bound
 """
 
 from __future__ import annotations

@@ -54,7 +54,6 @@ class Fate:
         queries, gradients: what the row was charged.
         share: of fresh draws that the example fooled, for a randomised target; else 1.
         after: the answer to its example; the clean answer where it stands.
-        sure: confidence in that answer, in [0, 1]; None where the target gives none.
         unverified: an example was found and did not fool again; the row counts as standing.
         rounded: whether the example survives rounding to 8 bits; None where that was not asked.
         nonfinite, bad_gradient: whether a score, or a gradient, was not finite.
@@ -73,7 +72,6 @@ class Fate:
     gradients: int = 0
     share: float = 1.0
     after: int = -1
-    sure: float | None = None
     unverified: bool = False
     rounded: bool | None = None
     nonfinite: bool = False
@@ -97,7 +95,6 @@ class Survey:
     Attributes:
         rows: row ids, ascending.
         answers, correct, nonfinite: clean answers, whether they are right, whether a score is not finite.
-        sure: confidence in the answer; None where the target gives none.
         classes: how many classes the target has.
         outputs: what its raw outputs were recognised as.
         seconds: wall-clock time.
@@ -107,7 +104,6 @@ class Survey:
     answers: tuple[int, ...]
     correct: tuple[bool, ...]
     nonfinite: tuple[bool, ...]
-    sure: tuple[float | None, ...]
     classes: int
     outputs: str
     seconds: float = 0.0

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from vauban.campaign.plan import Plan
-from vauban.campaign.run.chunk import Survey, finite
+from vauban.campaign.run.chunk import Survey
 from vauban.data import Rows
 from vauban.doors.oracle.entry import clean_answers, eligible_rows
 from vauban.doors.oracle.passes import Chunks
 from vauban.errors import BadTarget
 from vauban.noise import RowNoise
 from vauban.target import Target
-from vauban.threat import Access, Goal
+from vauban.threat import Goal
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ def ask_clean(plan: Plan, rows: Rows) -> Survey:
     """
     began = time.perf_counter()
     target, device = plan.target, plan.target.device
-    chunks = Chunks(plan.max_rows or (256 if device.type == "cpu" else 1024))
+    chunks = Chunks(rows_in_a_pass(target, plan.max_rows))
     x, y = rows.x.to(device), rows.y.to(device)
     answers = clean_answers(target, x, y, chunks, RowNoise(rows.ids.to(device), plan.seed), judging=True)
     return Survey(
@@ -68,7 +68,6 @@ def ask_clean(plan: Plan, rows: Rows) -> Survey:
         tuple(answers.labels.tolist()),
         tuple(answers.correct.tolist()),
         tuple(answers.nonfinite.tolist()),
-        _confidences(target, x, answers.labels, chunks, rows.ids, plan.seed),
         answers.classes,
         target.outputs,
         time.perf_counter() - began,
@@ -82,25 +81,13 @@ def look_again(plan: Plan, rows: Rows, survey: Survey) -> None:
         BadTarget: they are not; the model is another than the run began with.
     """
     target = plan.target
-    target.prepare(rows.x[: plan.max_rows or 256].to(target.device))
+    target.prepare(rows.x[: rows_in_a_pass(target, plan.max_rows)].to(target.device))
     if target.outputs != survey.outputs:
         raise BadTarget(
-            f"{target.name}: its outputs look like {target.outputs}, and like {survey.outputs} when this run began; audit again with --fresh"
+            f"{target.name}: its outputs look like {target.outputs}, and like {survey.outputs} when this run began; begin a fresh run"
         )
 
 
-def confidence(target: Target, z: Tensor) -> Tensor:
-    """Probabilities (n, classes) from scores, as the target means them: shares of votes are some already."""
-    return z if target.outputs == "votes" else z.double().softmax(1)
-
-
-def _confidences(target: Target, x: Tensor, labels: Tensor, chunks: Chunks, ids: Tensor, seed: int) -> tuple[float | None, ...]:
-    """The probability of each clean answer; None for targets that only show labels, or draw anew for each question."""
-    if target.access < Access.SCORE or target.randomised:
-        return tuple([None] * len(x))
-
-    def part(s: slice) -> tuple[Tensor]:
-        return (confidence(target, target.scores(x[s]).to(x.device)).gather(1, labels[s, None])[:, 0],)
-
-    sure = chunks.run(len(x), part)[0]
-    return tuple(finite(v) for v in (sure.tolist() if sure is not None else ()))
+def rows_in_a_pass(target: Target, max_rows: int | None) -> int:
+    """How many rows one forward pass takes at first: what was asked for, or what the oracle chooses."""
+    return max_rows or (256 if target.device.type == "cpu" else 1024)

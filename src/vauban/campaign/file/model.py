@@ -1,0 +1,255 @@
+"""What may stand in a campaign file. The texts under the fields go into the published JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
+
+from vauban.campaign.file.fields import (
+    AccessName,
+    Bounds,
+    Class,
+    Classes,
+    Fraction,
+    GoalForm,
+    MaskOf,
+    Names,
+    NormName,
+    Numbers,
+    Share,
+    goal_form,
+)
+from vauban.campaign.file.source import Source
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class Table(BaseModel):
+    """A table of the file: unknown keys are refused, and numbers in quotes are no numbers."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, populate_by_name=True)
+
+
+class ModelTable(Table):
+    """A model and how it is fed."""
+
+    load: str
+    """What to load: "file.py:function" or "package.module:function" (a model, or what makes one without arguments), "model.onnx", or,
+    with --trust-pickle, "model.pkl" or "model.joblib". Paths are relative to this file."""
+    weights: str | None = None
+    """safetensors file or saved state dict for a torch module."""
+    outputs: str = "auto"
+    """What the raw outputs are: "logits", "probabilities", "log-probabilities", "sigmoid" (one output), "binary-logit" (one output), or
+    "auto" to recognise it."""
+    mean: Numbers | None = None
+    """Subtracted from the inputs before the model, a number or one for each channel; for models that do not normalise by themselves."""
+    std: Numbers | None = None
+    """The inputs are divided by it after `mean` is subtracted, a number or one for each channel."""
+    device: str | None = None
+    """Where a torch module runs, such as "cpu", "cuda" or "mps"; by default where its parameters are."""
+
+
+class TargetTable(ModelTable):
+    """The model under attack."""
+
+    access: AccessName | None = None
+    """Lowers what the model shows of itself, to attack it as a black box; for a function, what it shows."""
+    reject: Class | None = None
+    """The class that means "no answer", by number or name; an answer there is neither correct nor, by default, a success."""
+    name: str = ""
+    """What the report calls the model."""
+
+
+class SurrogateTable(ModelTable):
+    """A model of the attacker's own, to take gradients from: a threat names it with `surrogate`."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """What threats call it."""
+
+
+class DataTable(Table):
+    """The rows to attack, with their labels."""
+
+    load: str
+    """Where the rows are: "data.npz"; a folder with one sub-folder of images for each class; "data.csv" or "data.parquet"; or
+    "file.py:function", which returns inputs and labels. Paths are relative to this file."""
+    rows: Count | None = None
+    """How many rows to take, a uniform sample that depends on the seed; by default all."""
+    bounds: Bounds | None = None
+    """The least and the greatest value that inputs can have: two numbers, or two lists with one number for each feature in C order. By
+    default [0, 1], where the data lie in it; a table of numbers must say."""
+    classes: Classes | None = None
+    """The names of the classes in the order of the model's outputs."""
+    group: str | None = None
+    """The array or column that says which subgroup a row belongs to; results are broken down by it."""
+    label: str | None = None
+    """The label column of a table."""
+    x: str = "x"
+    """The array of an archive that holds the inputs."""
+    y: str = "y"
+    """The array of an archive that holds the labels."""
+    split: str | None = None
+    """The part to read, where the source has several, such as "test"."""
+    layout: Literal["auto", "chw", "hwc", "hw", "vector", "series"] = "auto"
+    """How the numbers of an input lie: channels first or last, or no image at all."""
+
+
+class GoalTable(Table):
+    """A wanted class, from any class or from given ones."""
+
+    wanted: Class
+    """The class the attacker wants, by name or number, or a file "wanted.npy" with one class number for each row of the source."""
+    sources: Classes = Field(default=[], alias="from")
+    """Only inputs of these classes are attacked; by default inputs of every other class."""
+
+
+class AttackTable(Table):
+    """One attack. Every key besides `name` and `queries` is a setting of the attack (`vauban list attacks` names them)."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True, use_attribute_docstrings=True)
+
+    name: str
+    """The attack's name, such as "pgd", or "file.py:function" for one of your own."""
+    queries: Count | None = None
+    """Its share: how many questions on each row it may spend of what the threat's budget has left; by default all."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings written for the attack."""
+        return dict(self.model_extra or {})
+
+
+class ThreatTable(Table):
+    """One attacker: what it knows, wants, may do and may spend, and the attacks it tries in order."""
+
+    name: Annotated[str, Field(pattern=r"\S")]
+    """What the report and the promises call it."""
+    access: AccessName | None = None
+    """What the attacker sees of the model; by default all that the model shows."""
+    norm: NormName | None = None
+    """How a change is measured; "linf" by default."""
+    eps: Fraction | None = None
+    """How far an input may be moved, in the units of the inputs ("l0": how many features); a number, a fraction such as "8/255", or inf."""
+    mask: MaskOf | None = None
+    """Which features may change: true and false for each feature in C order, or a file "mask.npy" that fits the shape of an input."""
+    rotation: Annotated[float, Field(ge=0, le=180)] | None = None
+    """Instead of `eps`: how far an image may be rotated either way, in degrees."""
+    translation: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Instead of `eps`: how far an image may be shifted either way, as a share of its height and width."""
+    goal: Annotated[
+        Annotated[Literal["untargeted"], Tag("word")] | Annotated[GoalTable, Tag("table")], Discriminator(goal_form), GoalForm
+    ] = "untargeted"
+    """What the attacker wants: "untargeted" (any wrong class), or a wanted class."""
+    reject_wins: bool = False
+    """Whether making the model refuse to answer counts as a success."""
+    queries: Seed | None = None
+    """How many inputs the attacker may have answered, for each row; by default no limit."""
+    gradients: Seed | None = None
+    """How many gradients of the model the attacker may take, for each row; by default no limit."""
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    """How long the whole campaign under this threat may run; a limit that is hit is reported as a doubt."""
+    suite: str | None = None
+    """A named set of attacks (`vauban list suites`), tried before those of `attack`; "standard" where neither is given."""
+    attack: list[AttackTable] = []
+    """Attacks, in order; each works on what the ones before it left."""
+    surrogate: Names | None = None
+    """The surrogate that gradients are taken from, by name; of several, their mean. By default the model itself."""
+    curve: bool = True
+    """Whether minimum-norm attacks go on with broken rows too, which gives robust accuracy against eps."""
+
+    @model_validator(mode="after")
+    def _one_perturbation(self) -> ThreatTable:
+        ball = [k for k in ("eps", "norm", "mask") if getattr(self, k) is not None]
+        moved = [k for k in ("rotation", "translation") if getattr(self, k) is not None]
+        if ball and moved:
+            raise ValueError(f"{moved[0]} and {ball[0]} exclude each other; make two threats of them")
+        if not moved and self.eps is None:
+            raise ValueError('eps is missing; say how far an input may be moved, such as eps = "8/255"')
+        return self
+
+
+class PromiseTable(Table):
+    """What the owner promises under a threat: at least these shares."""
+
+    robust_accuracy: Share | None = None
+    """The least share of rows that withstand every attack, in [0, 1]."""
+    clean_accuracy: Share | None = None
+    """The least share of rows classified correctly without attack, in [0, 1]."""
+
+
+class RunTable(Table):
+    """How the campaign is run."""
+
+    chunk: Count = 250
+    """Rows in one unit of work: what an interrupted run repeats at most."""
+    max_rows: Count | None = None
+    """Rows in one forward pass; by default chosen, and halved when memory runs out."""
+    folder: str = "runs"
+    """Where run folders are made, relative to this file."""
+    inputs: bool = True
+    """Whether adversarial examples and a gallery are kept in the run folder."""
+
+
+class HardenTable(Table):
+    """Adversarial training (`vauban harden`): the model is trained on the worst inputs that an attack finds."""
+
+    attack: AttackTable = AttackTable.model_validate({"name": "pgd", "steps": 7})
+    """The inner loop: any attack, which here searches for the worst loss."""
+    threat: str | None = None
+    """The threat to train against; by default the first one with a radius and gradients."""
+    norm: NormName | None = None
+    """In place of the threat's norm."""
+    eps: Fraction | None = None
+    """In place of the threat's eps."""
+    data: DataTable | None = None
+    """The rows to train on; never those of the audit."""
+    epochs: Count = 10
+    """How often every row is seen."""
+    batch: Count = 128
+    """Rows in one step of training."""
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    """How the weights are changed; "sgd" has a momentum of 0.9."""
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    """The learning rate at its highest."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Weight decay of the optimiser."""
+    ramp: Share = 0.3
+    """The share of training over which eps grows from 0."""
+    keep: Literal["best", "last"] = "best"
+    """Which weights are kept: those most robust on held-out rows, or the last."""
+    out: str = "hardened.safetensors"
+    """Where the weights are written, relative to this file."""
+    seed: Seed | None = None
+    """Of the training's random numbers; by default that of the campaign."""
+
+
+class FileModel(Table):
+    """A campaign: attack a model under stated threats, and hold it to what was promised."""
+
+    title: str = ""
+    """What the report is headed with."""
+    seed: Seed = 0
+    """Of all random numbers."""
+    target: TargetTable
+    data: DataTable
+    surrogate: list[SurrogateTable] = []
+    """Models of the attacker's own."""
+    threat: Annotated[list[ThreatTable], Field(min_length=1)]
+    """The attackers."""
+    promise: dict[str, PromiseTable] = {}
+    """What is promised, for each threat by its name."""
+    run: RunTable = RunTable()
+    harden: HardenTable | None = None
+    _source: Source = PrivateAttr(default_factory=Source)
+
+    @property
+    def source(self) -> Source:
+        """Where it was read from, for errors."""
+        return self._source
+
+    def read_from(self, source: Source) -> FileModel:
+        """The same model, which knows where it was read from."""
+        self._source = source
+        return self

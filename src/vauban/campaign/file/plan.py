@@ -1,0 +1,110 @@
+"""From a campaign file to a plan: data and models loaded, class names made indices, every attack's settings bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vauban.campaign.file.attackers import sieges_of
+from vauban.campaign.file.classes import class_index
+from vauban.campaign.file.model import DataTable, FileModel, ModelTable, SurrogateTable, TargetTable
+from vauban.campaign.file.read import check_names
+from vauban.campaign.file.resolved import resolved_of
+from vauban.campaign.file.source import Source
+from vauban.campaign.plan import Plan
+from vauban.campaign.record import Promise
+from vauban.data import Rows, load_data
+from vauban.target import Surrogate, Target, load_target
+from vauban.target.surrogates import Own
+from vauban.target.user_code import find, is_code
+
+
+@dataclass(frozen=True)
+class Loader:
+    """How things named in a file are loaded: relative to which folder, and whether pickles are trusted."""
+
+    source: Source
+    trust_pickle: bool = False
+
+    def data(self, table: DataTable, seed: int, *where: str) -> Rows:
+        """The rows of `[data]`, or of another table of its shape at `where`."""
+        lo, hi = table.bounds if table.bounds is not None else (None, None)
+        with self.source.blaming(*where):
+            return load_data(
+                table.load,
+                base=self.source.base,
+                rows=table.rows,
+                seed=seed,
+                lo=lo,
+                hi=hi,
+                x=table.x,
+                y=table.y,
+                group=table.group,
+                label=table.label,
+                classes=table.classes,
+                split=table.split,
+                layout=table.layout,
+            )
+
+    def target(self, table: TargetTable, classes: tuple[str, ...]) -> Target:
+        """The model under attack; `classes` names what `reject` may mean."""
+        with self.source.blaming("target"):
+            reject = None if table.reject is None else class_index(table.reject, classes, "reject")
+            return self._model(table, access=table.access, reject=reject, name=table.name)
+
+    def surrogate(self, table: SurrogateTable, place: int) -> Surrogate:
+        """A model of the attacker's own; a `Surrogate` that code names is taken as it is."""
+        with self.source.blaming("surrogate", place):
+            if is_code(table.load):
+                found = find(table.load, self.source.base)
+                if isinstance(found, Surrogate) and not isinstance(found, Target):
+                    return found
+            return Own(self._model(table, name=table.name))
+
+    def _model(self, table: ModelTable, **more: Any) -> Target:
+        return load_target(
+            table.load,
+            weights=table.weights,
+            outputs=table.outputs,
+            mean=table.mean,
+            std=table.std,
+            device=table.device,
+            trust_pickle=self.trust_pickle,
+            base=self.source.base,
+            **more,
+        )
+
+
+def plan_of(model: FileModel, path: str | Path | None = None, *, trust_pickle: bool = False) -> Plan:
+    """A campaign file with everything in it loaded and bound, ready to run.
+
+    Args:
+        model: the file, checked.
+        path: where it lies; by default where it was read from.
+        trust_pickle: whether pickled models may be read, which can run any code.
+
+    Raises:
+        BadPlan, BadData, BadTarget, NotGranted: something in it cannot be carried out; with file, line and key.
+    """
+    source = model.source if path is None else Source(Path(path), model.source.raw, model.source.lines)
+    check_names(model)
+    loader = Loader(source, trust_pickle)
+    data = loader.data(model.data, model.seed, "data")
+    target = loader.target(model.target, data.classes)
+    surrogates = {table.name: loader.surrogate(table, i) for i, table in enumerate(model.surrogate)}
+    sieges = sieges_of(model, source, target, data, surrogates)
+    promises = tuple(Promise(name, p.robust_accuracy, p.clean_accuracy) for name, p in model.promise.items())
+    return Plan(
+        title=model.title or f"{target.name} on {data.name}",
+        target=target,
+        data=data,
+        sieges=sieges,
+        promises=promises,
+        seed=model.seed,
+        chunk=model.run.chunk,
+        max_rows=model.run.max_rows,
+        keep_inputs=model.run.inputs,
+        resolved=resolved_of(model, target, data, sieges, surrogates),
+        source=source.path,
+    )

@@ -1,0 +1,121 @@
+"""A plan in plain values, as it is recorded: everything that its numbers depend on, defaults included."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from vauban.attacks import Attack
+from vauban.campaign.file.model import FileModel, ModelTable
+from vauban.campaign.plan import Siege
+from vauban.data import Rows
+from vauban.target import Surrogate, Target
+from vauban.target.surrogates import Own
+from vauban.target.user_code import is_code
+from vauban.threat import Ball, Goal, Perturbation
+from vauban.version import __version__
+
+
+def resolved_of(
+    model: FileModel, target: Target, data: Rows, sieges: tuple[Siege, ...], surrogates: Mapping[str, Surrogate]
+) -> dict[str, object]:
+    """The plan as JSON values: two campaigns with equal ones give equal numbers on one machine."""
+    stands = {table.name: _surrogate(table, surrogates[table.name]) for table in model.surrogate}
+    return {
+        "vauban": __version__,
+        "title": model.title,
+        "seed": model.seed,
+        "target": _target(model.target, target),
+        "data": _data(model, data),
+        "surrogates": stands,
+        "threats": [_siege(siege, list(table.surrogate or ())) for siege, table in zip(sieges, model.threat, strict=True)],
+        "code": _code(model),
+        "promises": {name: p.model_dump(exclude_none=True) for name, p in model.promise.items()},
+        "run": {"chunk": model.run.chunk, "max_rows": model.run.max_rows, "inputs": model.run.inputs},
+    }
+
+
+def _code(model: FileModel) -> dict[str, str]:
+    """The files of a person's own attacks, by what names them."""
+    specs = [a.name for t in model.threat for a in t.attack if is_code(a.name)]
+    files = {spec: model.source.base / spec.rpartition(":")[0] for spec in specs}
+    return {spec: _digest(file.read_bytes()) for spec, file in files.items() if file.is_file()}
+
+
+def _target(table: ModelTable, target: Target) -> dict[str, object]:
+    facts = {
+        "name": target.name,
+        "kind": target.kind,
+        "access": target.access.name.lower(),
+        "reject": target.reject,
+        "device": str(target.device),
+    }
+    return {**table.model_dump(), **facts, "sha256": target.sha256()}
+
+
+def _surrogate(table: ModelTable, surrogate: Surrogate) -> dict[str, object]:
+    model = surrogate.model if isinstance(surrogate, Own) else surrogate
+    return {**table.model_dump(), "sha256": model.sha256() if isinstance(model, Target) else ""}
+
+
+def _data(model: FileModel, data: Rows) -> dict[str, object]:
+    facts = {
+        "rows": len(data),
+        "shape": list(data.shape),
+        "classes": list(data.classes),
+        "bounds": [_plain(data.lo), _plain(data.hi)],
+        "kind": data.kind,
+        "group": data.group_column,
+        "sha256": data.sha256,
+    }
+    return {**model.data.model_dump(), **facts}
+
+
+def _siege(siege: Siege, surrogate: list[str]) -> dict[str, object]:
+    threat = siege.threat
+    return {
+        "name": threat.name,
+        "access": threat.access.name.lower(),
+        "perturbation": _perturbation(threat.perturbation),
+        "goal": _goal(threat.goal),
+        "queries": _plain(threat.queries),
+        "gradients": _plain(threat.gradients),
+        "seconds": _plain(threat.seconds),
+        "surrogate": surrogate,
+        "curve": siege.curve,
+        "attacks": [_attack(a) for a in siege.attacks],
+    }
+
+
+def _attack(attack: Attack) -> dict[str, object]:
+    return {"name": attack.name, "settings": _plain(dict(attack.settings)), "queries": _plain(attack.queries)}
+
+
+def _perturbation(perturbation: Perturbation) -> dict[str, object]:
+    if isinstance(perturbation, Ball):
+        mask = perturbation.mask
+        return {"kind": perturbation.kind, "eps": _plain(perturbation.eps), "mask": None if mask is None else _digest(bytes(mask))}
+    return {"kind": perturbation.kind, "rotation": perturbation.rotation, "translation": perturbation.translation}
+
+
+def _goal(goal: Goal) -> dict[str, object]:
+    wanted = _digest(",".join(map(str, goal.wanted)).encode()) if isinstance(goal.wanted, tuple) else goal.wanted
+    return {"wanted": wanted, "from": list(goal.sources), "reject_wins": goal.reject_wins}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON has a word for: no limit is None, tuples are lists, paths are text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if value > 0 else str(value)
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in cast("list[object]", value)]
+    return value if isinstance(value, str | int | float | bool | None) else str(value) if isinstance(value, Path) else repr(value)

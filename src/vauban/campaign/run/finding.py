@@ -1,0 +1,171 @@
+"""What one threat came to, from its finished chunks: the rates, the attacks, the curve, classes, groups and doubts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vauban.campaign.doubts import Doubter
+from vauban.campaign.doubts.scene import Bools
+from vauban.campaign.plan import Plan, Siege
+from vauban.campaign.record import AttackResult, Curve, Doubt, Finding, Group, Rate, pack_bits, pack_ids
+from vauban.campaign.run.besiege import TIME_LIMIT, labels_of
+from vauban.campaign.run.cards import threat_card
+from vauban.campaign.run.chunk import Chunk
+from vauban.campaign.run.survey import Ground
+from vauban.campaign.run.tally import Tally, scene, tally
+from vauban.threat import Goal
+
+RADII = 41
+"""Radii of the curve; with an odd number the threat's own is one of them, half-way."""
+
+
+def finding(plan: Plan, siege: Siege, ground: Ground, chunks: Sequence[Chunk], doubters: Sequence[Doubter]) -> Finding:
+    """The finding of a threat, from all chunks or from those finished so far."""
+    done = tally(ground, chunks)
+    attacks = attack_results(siege, done)
+    names = class_names(plan, ground)
+    return Finding(
+        threat_card(siege.threat, plan),
+        done.robust,
+        done.clean,
+        denominator(siege.threat.goal, names),
+        attacks,
+        curve(siege, done),
+        _groups(done, done.label, list(range(len(names))), names),
+        () if done.groups is None else _groups(done, np.array(done.groups), *[sorted(set(done.groups))] * 2),
+        confusion(done, len(names)),
+        _rounding(done),
+        int(done.unverified.sum()),
+        pack_ids(done.row[done.eligible].tolist()),
+        pack_bits(done.standing[done.eligible].tolist()),
+        doubts(plan, siege, done, attacks, doubters),
+        sum(c.seconds for c in done.chunks),
+    )
+
+
+def denominator(goal: Goal, names: Sequence[str]) -> str:
+    """What the denominator is, in words."""
+    if goal.untargeted:
+        return "all rows"
+    sources = f"rows of {', '.join(names[s] if s < len(names) else f'class {s}' for s in goal.sources)}" if goal.sources else "rows"
+    return f"{sources} classified correctly and not already as wanted"
+
+
+def class_names(plan: Plan, ground: Ground) -> tuple[str, ...]:
+    """The names of all classes the target has; those without a name by their number."""
+    names = plan.data.classes
+    return (*names, *(f"class {c}" for c in range(len(names), ground.survey.classes)))
+
+
+def attack_results(siege: Siege, done: Tally) -> tuple[AttackResult, ...]:
+    """What each attack did, added up over the chunks."""
+    return tuple(_attack_result(siege, done, place, label) for place, label in enumerate(labels_of(siege.attacks)))
+
+
+def _attack_result(siege: Siege, done: Tally, place: int, label: str) -> AttackResult:
+    attack, tries = siege.attacks[place], [c.tries[place] for c in done.chunks]
+    ran = sum(t.ran for t in tries)
+    won = done.by == place
+    fallen_before = done.broken & (done.by <= place)
+
+    def mean(what: str) -> float:
+        return sum(getattr(t, what) for t in tries) / ran if ran else 0.0
+
+    facts = attack.facts
+    return AttackResult(
+        label,
+        facts.name,
+        {k: _plain(v) for k, v in attack.settings.items()},
+        facts.summary,
+        facts.paper,
+        facts.atlas,
+        facts.nist,
+        sum(t.tried for t in tries),
+        int(won.sum()),
+        int((done.eligible & ~fallen_before).sum()),
+        mean("forwards"),
+        mean("backwards"),
+        mean("surrogate_forwards"),
+        mean("surrogate_backwards"),
+        sum(t.seconds for t in tries),
+        float(np.median(done.size[won])) if won.any() else None,
+        tuple(done.won[won].tolist()),
+        max((t.most for t in tries), default=0),
+        next((t.stopped for t in tries if t.stopped), ""),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON can hold it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def curve(siege: Siege, done: Tally) -> Curve | None:
+    """Robust accuracy against eps, where a minimum-norm attack gave rows their distance; up to twice the threat's radius or beyond."""
+    minimal = [p for p, a in enumerate(siege.attacks) if a.facts.minimal]
+    ran = any(c.tries[p].ran for c in done.chunks for p in minimal)
+    distance = done.distance[done.eligible]
+    known = distance[np.isfinite(distance)]
+    if not siege.curve or not ran or not len(known):
+        return None
+    eps = siege.threat.perturbation.eps
+    top = max(float(np.percentile(known, 95)), 2 * eps if math.isfinite(eps) else 0.0)
+    if top == 0:
+        return None
+    grid: list[float] = np.linspace(0, top, RADII).tolist()
+    radii = sorted({*grid, eps}) if math.isfinite(eps) else grid
+    return Curve(tuple(radii), tuple(Rate(int((distance > r).sum()), len(distance)) for r in radii))
+
+
+def _groups(done: Tally, key: Any, values: Sequence[Any], names: Sequence[str]) -> tuple[Group, ...]:
+    """Clean and robust accuracy over the denominator, for each value of a column."""
+
+    def rate(hits: Bools, rows: Bools) -> Rate:
+        return Rate(int((hits & rows).sum()), int(rows.sum()))
+
+    found: list[Group] = []
+    for value, name in zip(values, names, strict=True):
+        rows = done.eligible & (key == value)
+        found.append(Group(name, rate(done.correct, rows), rate(done.standing, rows)))
+    return tuple(found)
+
+
+def confusion(done: Tally, classes: int) -> tuple[tuple[int, ...], ...]:
+    """confusion[true][answered] over the denominator, broken rows by their adversarial answer."""
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts, (done.label[done.eligible], done.after[done.eligible]), 1)
+    return tuple(tuple(row) for row in counts.tolist())
+
+
+def _rounding(done: Tally) -> Rate | None:
+    asked = [r for r in done.rounded if r is not None]
+    return Rate(sum(asked), len(asked)) if asked else None
+
+
+def doubts(plan: Plan, siege: Siege, done: Tally, attacks: tuple[AttackResult, ...], doubters: Sequence[Doubter]) -> tuple[Doubt, ...]:
+    """Reasons not to take the number at face value: what the run itself knows, and what the doubters find. Each name once."""
+    seen = scene(plan, siege, done, attacks)
+    found = [d for doubter in doubters if (d := doubter(seen)) is not None]
+    named = {d.name for d in found}
+    return (*found, *(d for d in _of_the_run(siege, done, attacks) if d.name not in named))
+
+
+def _of_the_run(siege: Siege, done: Tally, attacks: Sequence[AttackResult]) -> list[Doubt]:
+    found: list[Doubt] = []
+    cut = [a.label for a in attacks if a.stopped == TIME_LIMIT]
+    if cut:
+        told = f"the limit of {siege.threat.seconds:g} seconds stopped {', '.join(cut)}; a longer run may break more rows"
+        found.append(Doubt("time-limit", told))
+    lost = int(done.unverified.sum())
+    if lost:
+        rows = "1 row has an example that" if lost == 1 else f"{lost} rows have an example each that"
+        found.append(Doubt("unverified", f"{rows} did not fool the target when asked again; counted as standing"))
+    return found
