@@ -12,11 +12,8 @@ import math
 import torch
 from torch import Tensor
 
-GOLDEN = 0x9E3779B97F4A7C15
 BLOCK = 1 << 20
 """Words made at a time, so that 10,000 image rows need no gigabyte of 64-bit counters."""
-
-_M1, _M2 = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
 def _signed(word: int) -> int:
@@ -24,12 +21,20 @@ def _signed(word: int) -> int:
     return word - (1 << 64) if word >> 63 else word
 
 
+GOLDEN, _M1, _M2 = (_signed(word) for word in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+
+
+def _word(words: tuple[int | str, ...]) -> int:
+    """What names a stream, hashed to a signed 64-bit word."""
+    return _signed(int.from_bytes(hashlib.blake2b(repr(words).encode(), digest_size=8).digest(), "little"))
+
+
 def _mix(z: Tensor) -> Tensor:
     """The finaliser of splitmix64, in place on int64 words; logical shifts are arithmetic ones with the sign bits masked."""
     z ^= (z >> 30) & ((1 << 34) - 1)
-    z *= _signed(_M1)
+    z *= _M1
     z ^= (z >> 27) & ((1 << 37) - 1)
-    z *= _signed(_M2)
+    z *= _M2
     z ^= (z >> 31) & ((1 << 33) - 1)
     return z
 
@@ -53,16 +58,19 @@ class RowNoise:
 
     def __init__(self, ids: Tensor, seed: int = 0, *stream: int | str) -> None:
         self.ids, self.seed, self.stream = ids.to(torch.int64), seed, stream
-        root = hashlib.blake2b(repr((seed, *stream)).encode(), digest_size=8).digest()
-        self._key = _mix(_mix(self.ids * _signed(GOLDEN)) + _signed(int.from_bytes(root, "little")))
+        self._key = _mix(_mix(self.ids * GOLDEN) + _word((seed, *stream)))
         self._drawn = torch.zeros_like(self._key)
 
     def __len__(self) -> int:
         return len(self._key)
 
     def fork(self, *words: int | str) -> RowNoise:
-        """An independent stream for the same rows, from its first draw."""
-        return RowNoise(self.ids, self.seed, *self.stream, *words)
+        """An independent stream for the same rows (and the same questions, after `at`), from its first draw."""
+        forked = object.__new__(RowNoise)
+        forked.ids, forked.seed, forked.stream = self.ids, self.seed, (*self.stream, *words)
+        forked._key = _mix(self._key + _word(words))
+        forked._drawn = torch.zeros_like(forked._key)
+        return forked
 
     def take(self, rows: Tensor) -> RowNoise:
         """The streams of some rows (an index or a mask), where they stand."""
@@ -74,19 +82,19 @@ class RowNoise:
     def at(self, numbers: Tensor) -> RowNoise:
         """The stream that belongs to question number `numbers` (int64, one a row) of each row, from its first draw."""
         at = self.take(torch.arange(len(self), device=self._key.device))
-        at._key = _mix(self._key ^ ((numbers.to(torch.int64) + 1) * _signed(_M2)))
+        at._key = _mix(self._key ^ ((numbers.to(torch.int64) + 1) * _M2))
         at._drawn = torch.zeros_like(at._key)
         return at
 
     def bits(self, *shape: int, where: Tensor | None = None) -> Tensor:
         """int64 words with 64 random bits, of shape (rows, *shape)."""
         count = math.prod(shape)
-        key = _mix(self._key + (self._drawn + 1) * _signed(GOLDEN))
+        key = _mix(self._key + (self._drawn + 1) * GOLDEN)
         self._drawn = self._drawn + (1 if where is None else where.to(torch.int64))
         if not len(key) or not count:
             return key.new_empty((len(key), *shape))
         if len(key) * count <= BLOCK:
-            counter = torch.arange(1, count + 1, device=key.device) * _signed(GOLDEN)
+            counter = torch.arange(1, count + 1, device=key.device) * GOLDEN
             return _mix(key[:, None] + counter).view(-1, *shape)
         return self._blocks(key, count).view(-1, *shape)
 
@@ -94,7 +102,7 @@ class RowNoise:
     def _blocks(key: Tensor, count: int) -> Tensor:
         words = key.new_empty((len(key), count))
         for start in range(0, count, BLOCK):
-            counter = torch.arange(start + 1, min(start + BLOCK, count) + 1, device=key.device) * _signed(GOLDEN)
+            counter = torch.arange(start + 1, min(start + BLOCK, count) + 1, device=key.device) * GOLDEN
             rows = max(BLOCK // len(counter), 1)
             for first in range(0, len(key), rows):
                 words[first : first + rows, start : start + len(counter)] = _mix(key[first : first + rows, None] + counter)

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, Concatenate, Generic, ParamSpec, cast, get_type_hints, overload
 
@@ -140,11 +141,16 @@ class Recipe(Generic[P]):
             return self.bind(*args[1:], **settings)(args[0])
         return self.bind(*args, **settings)
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, inspect.Parameter]:
         """The settings it takes, with the defaults of its preset."""
         found = dict(list(inspect.signature(self.function).parameters.items())[1:])
         return {name: p.replace(default=self.preset.get(name, p.default)) for name, p in found.items()}
+
+    @cached_property
+    def _adapters(self) -> dict[str, TypeAdapter[Any]]:
+        hints = get_type_hints(self.function, include_extras=True)
+        return {name: TypeAdapter[Any](hints.get(name, Any), config=ConfigDict(arbitrary_types_allowed=True)) for name in self.parameters}
 
     def bind(self, *args: Any, **settings: Any) -> Attack:
         """Choose the settings; the rest keep their defaults.
@@ -159,15 +165,14 @@ class Recipe(Generic[P]):
         for name in chosen:
             if name not in parameters:
                 raise BadPlan(f"attack {self.facts.name!r} has no setting {name!r}; {nearest(name, parameters)}")
-        hints = get_type_hints(self.function, include_extras=True)
-        values = {n: _checked(self.facts.name, n, chosen.get(n, p.default), hints.get(n, Any)) for n, p in parameters.items()}
+        values = {n: _checked(self.facts.name, n, chosen.get(n, p.default), self._adapters[n]) for n, p in parameters.items()}
         function = cast("Callable[..., None]", self.function)
         return Attack(self.facts, MappingProxyType(values), lambda o: function(o, **values))
 
 
-def _checked(attack: str, name: str, value: object, hint: Any) -> Any:
+def _checked(attack: str, name: str, value: object, adapter: TypeAdapter[Any]) -> Any:
     try:
-        return TypeAdapter[Any](hint, config=ConfigDict(strict=False, arbitrary_types_allowed=True)).validate_python(value)
+        return adapter.validate_python(value)
     except BadPlan as error:
         raise BadPlan(f"attack {attack!r}: {name}: {error}") from error
     except ValidationError as error:

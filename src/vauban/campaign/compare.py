@@ -45,6 +45,7 @@ class Pair:
 
     Attributes:
         threat: its name.
+        before: the old run's robust accuracy, over all its rows.
         robust: rows that withstood, over the rows both records have; None when they cannot be paired. p is McNemar's, exact.
         clean: clean accuracy over all rows of each; None when the threats or data differ. p is Fisher's, exact, and not paired: records do
             not keep clean answers row by row, so a small change may go unnoticed.
@@ -55,6 +56,7 @@ class Pair:
     """
 
     threat: str
+    before: float
     robust: Change | None = None
     clean: Change | None = None
     both: int = 0
@@ -109,7 +111,7 @@ def judge_baseline(comparison: Comparison, tolerance: float = 0.02) -> tuple[Jud
     seen: set[tuple[Rate, Rate]] = set()
     for pair in comparison.pairs:
         if pair.robust is None:
-            judged.append(Judgement(pair.threat, ROBUST, math.nan, None, Verdict.UNABLE, f"it cannot be compared: {pair.why}"))
+            judged.append(Judgement(pair.threat, ROBUST, pair.before, None, Verdict.UNABLE, f"it cannot be compared: {pair.why}"))
         else:
             judged.append(_judged(pair.threat, ROBUST, pair.robust, tolerance, pair.doubts))
         if pair.clean is not None and (pair.clean.old, pair.clean.new) not in seen:
@@ -142,20 +144,21 @@ def _log_comb(n: int, k: int) -> float:
 
 def _pair(old: Finding, new: Finding | None, data: str, old_record: Record, new_record: Record) -> Pair:
     why = data or ("the new run has no such threat" if new is None else _threats_differ(old.threat, new.threat))
+    known = old.robust.value if old.robust.rows else 0.0
     if why or new is None:
-        return Pair(old.name, why=why)
+        return Pair(old.name, known, why=why)
     clean = Change(old.clean, new.clean, fisher(new.clean.hits, new.clean.rows, old.clean.hits, old.clean.rows))
     before, after = old.standing(), new.standing()
     shared = sorted(before.keys() & after.keys())
     if not shared:
-        return Pair(old.name, clean=clean, why="the two runs share no row that was attacked")
+        return Pair(old.name, known, clean=clean, why="the two runs share no row that was attacked")
     both = sum(before[i] and after[i] for i in shared)
     only_old, only_new = sum(before[i] and not after[i] for i in shared), sum(after[i] and not before[i] for i in shared)
     robust = Change(Rate(both + only_old, len(shared)), Rate(both + only_new, len(shared)), mcnemar(only_old, only_new))
     doubts = _new_doubts(old, new, old_record, new_record)
     notes = _notes(old, new, len(before) - len(shared), len(after) - len(shared), doubts)
     neither = len(shared) - both - only_old - only_new
-    return Pair(old.name, robust, clean, both, only_old, only_new, neither, notes=notes, doubts=doubts)
+    return Pair(old.name, known, robust, clean, both, only_old, only_new, neither, notes=notes, doubts=doubts)
 
 
 def _data_differ(old: Record, new: Record) -> str:

@@ -270,6 +270,22 @@ class Record:
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)
 
+    @property
+    def holds(self) -> bool:
+        """Whether the campaign is complete and every promise holds: neither breached nor in doubt. `assert vauban.audit(...).holds`."""
+        from vauban.campaign.verdict import Verdict, verdict
+
+        return verdict(self) is Verdict.HOLDS
+
+    def __repr__(self) -> str:
+        """One paragraph: every threat with its robust accuracy, every promise with its verdict, so that a failed assertion says why."""
+        from vauban.campaign.verdict import judgements
+
+        unfinished = "" if self.complete else " (unfinished)"
+        parts = [f"{f.name}: {f.robust.text() if f.robust.rows else 'nothing'} of {f.robust.rows} rows robust" for f in self.findings]
+        parts += [f"{j.threat}: {j.metric} {j.verdict.name.lower()}: {j.reason}" for j in judgements(self)]
+        return f"<Record of {self.target.name} on {self.data.name}{unfinished}: {'; '.join(parts) or 'nothing was tried'}>"
+
     def write(self, path: Path) -> None:
         """Write as JSON, atomically: a reader sees the old record or the new one, never half of one."""
         write_atomically(path, msgspec.json.format(msgspec.json.encode(self), indent=1))

@@ -23,9 +23,10 @@ class L1(Body):
         if not bool(over.any()):
             return d
         flat = d.flatten(d.ndim - features)
-        inner = radius * (1 - SLACK)
-        cut = soft_threshold(flat, inner.unsqueeze(-1) if isinstance(inner, Tensor) else inner).view_as(d)
-        return torch.where(per_row(over, d), cut, d)
+        cut = soft_threshold(flat, radius.unsqueeze(-1) if isinstance(radius, Tensor) else radius).view_as(d)
+        spare = self.grain(d) * norms_of_rows(cut, 0.0, features)  # only features that move are rounded, and few do
+        scale = (radius * (1 - SLACK) - spare).clamp_min(0) / radius
+        return torch.where(per_row(over, d), cut * per_row(scale, d), d)
 
     def steepest(self, gradient: Tensor, size: float | Tensor = 1.0, room: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """All on the feature with the largest absolute gradient; with `room`, on the next ones once it can move no further."""

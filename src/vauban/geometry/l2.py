@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,7 +18,8 @@ class L2(Body):
     p: ClassVar[float] = 2.0
 
     def cut(self, d: Tensor, radius: float | Tensor, features: int) -> Tensor:
-        return shrink(d, norms_of_rows(d, 2.0, features), radius)
+        count = math.prod(d.shape[d.ndim - features :])
+        return shrink(d, norms_of_rows(d, 2.0, features), radius, self.grain(d) * math.sqrt(count))
 
     def steepest(self, gradient: Tensor, size: float | Tensor = 1.0, room: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Along the gradient. Rows are scaled by their largest entry first: squares of tiny entries vanish in float32."""

@@ -45,6 +45,7 @@ class Target(Surrogate):
         reject: the column that means "no answer", if it has one; an answer there is neither correct nor, by default, a success.
         randomised: whether it draws noise of its own for each question; then it must take it from `draw`.
         device: where the inputs must lie.
+        layout: the memory format in which it takes images fastest.
         classes: number of classes, where known before the first answer.
     """
 
@@ -55,6 +56,7 @@ class Target(Surrogate):
     reject: int | None = None
     randomised: bool = False
     device: torch.device = torch.device("cpu")
+    layout: torch.memory_format = torch.contiguous_format
     classes: int | None = None
 
     @property

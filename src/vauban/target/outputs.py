@@ -43,8 +43,7 @@ def checked_kind(kind: str, who: str) -> str:
 
 def tensor_of(raw: object, who: str) -> Tensor:
     """The classifier's output tensor, from a tensor or an object that carries `logits`; refuses anything else by what it looks like."""
-    logits = getattr(raw, "logits", None)
-    z = logits if isinstance(logits, Tensor) else raw
+    z = raw if isinstance(raw, Tensor) else getattr(raw, "logits", raw)
     if not isinstance(z, Tensor):
         raise BadTarget(
             f"{who}: the model returns {type(raw).__name__}, as detection and multi-task models do; Vauban attacks classifiers: "

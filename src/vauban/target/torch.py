@@ -62,7 +62,9 @@ class Torch(Target):
         self.device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
         self._mean, self._std = self._channels(mean), self._channels(std)
         self._holds = 0
-        self._last = channels_last and any(isinstance(m, nn.Conv2d) and m.in_channels > 1 for m in model.modules())
+        first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+        self._last = channels_last and first is not None and first.in_channels >= 3  # with fewer channels nothing is gained
+        self.layout = torch.channels_last if self._last else torch.contiguous_format
         self._layout = torch.contiguous_format
 
     def _channels(self, values: float | Sequence[float] | None) -> Tensor | None:
@@ -102,7 +104,7 @@ class Torch(Target):
             x = x - self._mean.view(-1, *[1] * (x.ndim - 2))
         if self._std is not None:
             x = x / self._std.view(-1, *[1] * (x.ndim - 2))
-        if x.ndim == 4:
+        if x.ndim == 4 and self._last:
             x = x.contiguous(memory_format=self._layout)
         z = tensor_of(self.model(x), self.name)
         if len(z) != len(x):
@@ -116,11 +118,14 @@ class Torch(Target):
             return self._forward(x)
 
     def smooth(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
+        if self._holds:
+            return self._forward(x)
         with self.held():
             return self._forward(x)
 
     def prepare(self, x: Tensor) -> None:
-        self.scores(x)
+        if self.outputs == "auto":
+            self.scores(x)
 
     def sha256(self) -> str:
         digest = hashlib.sha256()

@@ -38,7 +38,7 @@ from vauban.campaign.run.publish import publish
 from vauban.campaign.run.store import Disk, Memory, Store
 from vauban.campaign.run.survey import Ground, ask_clean, by_id, look_again
 from vauban.campaign.run.tally import tally
-from vauban.errors import BadPlan, BadRun
+from vauban.errors import BadPlan, BadRun, NotGranted
 
 
 def audit_plan(
@@ -80,6 +80,7 @@ def check(plan: Plan) -> None:
 
     Raises:
         BadPlan: one cannot, there is no threat, or two have the same name.
+        NotGranted: a threat grants more than the target shows.
     """
     names = [s.threat.name for s in plan.sieges]
     if not names:
@@ -91,6 +92,11 @@ def check(plan: Plan) -> None:
     if unknown is not None:
         raise BadPlan(f"a promise is made for {unknown!r}, and the threats are {', '.join(map(repr, names))}")
     for siege in plan.sieges:
+        if siege.threat.access > plan.target.access and siege.surrogate is None:
+            raise NotGranted(
+                f"threat {siege.threat.name!r} grants {siege.threat.access.name.lower()} access, and {plan.target.name} only shows "
+                f"{plan.target.access.name.lower()}s; lower the threat's access, or give a surrogate to take gradients from"
+            )
         if not siege.attacks:
             raise BadPlan(f"threat {siege.threat.name!r} has no attack; name at least one")
         for attack in siege.attacks:
@@ -132,6 +138,7 @@ class Campaign:
         self.rows = by_id(plan.data)
         self.chunks = math.ceil(len(self.rows) / plan.chunk)
         self.store: Store = Memory() if folder is None else Disk(folder, keep_inputs)
+        self.people = progress
         self.tell: Progress = progress if folder is None else Several(JsonLines(folder.events), progress)
         self.started = datetime.now(UTC).isoformat(timespec="milliseconds") if folder is None else folder.started
         self.began = time.perf_counter()
@@ -147,11 +154,11 @@ class Campaign:
         self.left = total - sum(map(len, done))
         path = self.folder.path if self.folder else None
         threats = tuple(s.threat.name for s in self.plan.sieges)
-        self.tell(
-            Opened(self.plan.title, self.plan.target.name, len(self.rows), threats, path, total - self.left, total, before is not None)
-        )
+        opened = Opened(self.plan.title, self.plan.target.name, len(self.rows), threats, path, total - self.left, total, before is not None)
         if before is not None:
+            self.people(opened)
             return self._again(before)
+        self.tell(opened)
         ground: Ground | None = None
         try:
             ground = self._ground()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -127,12 +127,17 @@ def _attack(oracle: Oracle, siege: Siege, deadline: float, told: Told) -> tuple[
             tries.append(Try(label, stopped=TIME_LIMIT))
             continue
         if siege.curve and attack.facts.minimal and spare is None:
-            spare = oracle.outcome
+            spare = _copied(oracle.outcome)
         attack(oracle)
         turns.append(Turn.of(oracle))
         tries.append(_tried(oracle, label, turns))
         told(place, tries[-1], int((oracle.book.eligible & ~oracle.book.broken).sum()))
     return tuple(tries), tuple(turns), spare
+
+
+def _copied(outcome: Outcome) -> Outcome:
+    """An outcome that stays as it is while the attacks go on."""
+    return replace(outcome, best=outcome.best.clone(), distance=outcome.distance.clone(), broken=outcome.broken.clone())
 
 
 def _tried(oracle: Oracle, label: str, turns: Sequence[Turn]) -> Try:

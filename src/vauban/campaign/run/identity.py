@@ -100,7 +100,7 @@ def _plain(value: object) -> object:
 
 def versions() -> dict[str, str]:
     """The versions of what a number may depend on."""
-    found = {"vauban": __version__, "python": platform.python_version(), "torch": torch.__version__, "platform": platform.platform()}
+    found = {"vauban": __version__, "python": platform.python_version(), "torch": str(torch.__version__), "platform": platform.platform()}
     for name in ("numpy", "scikit-learn", "onnxruntime"):
         try:
             found[name] = version(name)

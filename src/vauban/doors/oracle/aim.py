@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,8 @@ from torch import Tensor
 from vauban.errors import BadPlan
 from vauban.threat import Goal
 
-INF = float("inf")
+INF = math.inf
+FEW = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,21 @@ class Aim:
     def loses(self) -> Tensor:
         """bool (n, classes): the complement of `wins`."""
         return ~self.wins
+
+    @cached_property
+    def _winners(self) -> list[list[bool]]:
+        return self.wins.tolist()
+
+    def out_of_reach(self, z: Tensor) -> bool:
+        """Whether it is plain that no answer is a success, and that all are finite. A cheap look, not the verdict: see `margin`."""
+        if z.shape[0] > FEW:
+            answered = self.wins.gather(1, z.argmax(1, keepdim=True))
+            return not bool(answered.any()) and math.isfinite(float(z.sum()))
+        # for a few answers a walk in Python costs less than four kernel launches
+        answers: list[list[float]] = z.tolist()
+        if not math.isfinite(sum(map(sum, answers))):
+            return False
+        return not any(wins[row.index(max(row))] for row, wins in zip(answers, self._winners, strict=True))
 
     def take(self, index: Tensor | slice, rows: Tensor | None = None) -> Aim:
         """The aim of some answers."""

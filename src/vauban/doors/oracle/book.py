@@ -98,6 +98,10 @@ class Book:
         self.bad_gradient = torch.zeros(n, dtype=torch.bool, device=device)
         self.attempts: list[Attempt] = []
 
+    def place(self, attempt: Attempt) -> int:
+        """Which attack of the cascade this is, or -1 outside any."""
+        return next((i for i, other in enumerate(self.attempts) if other is attempt), -1)
+
     def keep(self, rows: Tensor, v: Tensor, distance: Tensor, number: Tensor, share: Tensor, *, eps: float, by: int) -> bool:
         """Enter verified examples, one for each of `rows`; returns whether any of them newly broke its row."""
         nearer = distance < self.distance[rows.to(self.distance.device)]

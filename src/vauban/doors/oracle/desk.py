@@ -12,7 +12,7 @@ from vauban.doors.oracle.aim import Aim, Loss
 from vauban.doors.oracle.book import Attempt, Book
 from vauban.doors.oracle.judge import Referee
 from vauban.doors.oracle.passes import Chunks, gradient_of
-from vauban.doors.oracle.view import View
+from vauban.doors.oracle.view import FOREVER, View
 from vauban.noise import RowNoise
 from vauban.target import Surrogate, Target
 
@@ -120,14 +120,15 @@ class Desk:
         def part(s: slice) -> tuple[Tensor | None, ...]:
             return self._part(batch, q, s, draws)
 
-        z, value, gradient, believed = self.chunks.run(len(batch.v), part)
-        self._count(attempt, len(batch.v), q)
+        m = batch.v.shape[0]
+        z, value, gradient, believed = self.chunks.run(m, part)
+        self._count(attempt, m, q)
         if gradient is not None and not math.isfinite(float(gradient.sum())):
             gradient = self._finite(view, batch, gradient)
         return Reply(z, value, gradient, believed)
 
     def _part(self, batch: Batch, q: Question, s: slice, draws: RowNoise | None) -> tuple[Tensor | None, ...]:
-        whole = s.start == 0 and s.stop == len(batch.v)
+        whole = s.stop - s.start == batch.v.shape[0]
         v, x = (batch.v, batch.x) if whole else (batch.v[s], batch.x[s])
         aim = batch.aim if whole else _part_of(batch, s)
         draw = None if draws is None else draws.take(torch.arange(s.start, s.stop, device=v.device))
@@ -163,7 +164,7 @@ class Desk:
             attempt.surrogate_backwards += rows * passes * q.gradients
             attempt.forwards += rows * int(q.truth)
         else:
-            attempt.forwards += rows * (passes if self.same else passes + 1)
+            attempt.forwards += rows * (passes if self.same else passes + int(q.truth))
             attempt.backwards += rows * passes * q.gradients
 
     def _finite(self, view: View, batch: Batch, gradient: Tensor) -> Tensor:
@@ -178,16 +179,20 @@ class Desk:
 
     def judge(self, view: View, batch: Batch, z: Tensor, by: int) -> tuple[Tensor, bool]:
         """Which questions (m,) fooled the target, verified, and whether a row was newly broken. The examples are kept."""
-        met = batch.aim.margin(z) > 0
+        if batch.aim.out_of_reach(z):
+            return z.new_zeros(z.shape[0], dtype=torch.bool), False
         if not math.isfinite(float(z.sum())):
             self._note(view, batch, z)
+        met = batch.aim.margin(z) > 0
         if not bool(met.any()):
             return met, False
         rows = torch.arange(len(view), device=z.device) if batch.rows is None else batch.rows
-        win = self.referee.verify(batch.x, batch.v, z, met, batch.aim, view.noise.fork("judge").take(rows), view.body.eps)
+        noise = view.noise.fork("judge").take(rows) if self.target.randomised else None
+        win = self.referee.verify(batch.x, batch.v, z, met, batch.aim, noise, view.body.eps)
         newly = False
-        if len(win.index):
+        if win.index.shape[0]:
             number = (view.queries.spent if batch.number is None else batch.number)[win.index]
+            number = _first_of_row(rows[win.index], number, win.distance.to(number.device) <= self.referee.body.eps, len(view))
             best = _nearest_of_row(rows[win.index], win.distance)
             index, distance = view.index[rows[win.index][best]], win.distance[best.to(win.distance.device)]
             newly = self.book.keep(index, win.v[best], distance, number[best], win.share[best], eps=self.referee.body.eps, by=by)
@@ -213,6 +218,12 @@ def _nearest_of_row(rows: Tensor, distance: Tensor) -> Tensor:
     first = torch.ones_like(ordered, dtype=torch.bool)
     first[1:] = ordered[1:] != ordered[:-1]
     return by_row[first]
+
+
+def _first_of_row(rows: Tensor, number: Tensor, within: Tensor, n: int) -> Tensor:
+    """For each example, which question was the first to win its row within the radius; its own number where none did."""
+    first = number.new_full((n,), FOREVER).scatter_reduce(0, rows[within], number[within], "amin")[rows]
+    return torch.where(first < FOREVER, first, number)
 
 
 def scattered(batch: Batch, part: Tensor | None, blank: Tensor) -> Tensor:

@@ -65,7 +65,8 @@ def clean_answers(target: Target, x: Tensor, y: Tensor, chunks: Chunks, noise: R
         BadData: a label that the target has no class for.
     """
     if not judging:
-        classes = target.scores(x[:1]).shape[1]
+        draw = noise.fork("clean").take(torch.zeros(1, dtype=torch.int64, device=x.device)) if target.randomised else None
+        classes = target.scores(x[:1], draw).shape[1]
         yes = torch.ones(len(x), dtype=torch.bool, device=x.device)
         return Answers(y, yes, ~yes, classes)
     target.prepare(x[: chunks.most])

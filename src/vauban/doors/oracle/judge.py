@@ -11,7 +11,7 @@ from torch import Tensor
 from vauban.doors.oracle.aim import Aim
 from vauban.doors.oracle.passes import Chunks
 from vauban.errors import BadTarget
-from vauban.geometry import Space
+from vauban.geometry import Space, per_row
 from vauban.noise import RowNoise
 from vauban.target import Target
 from vauban.threat import Access
@@ -65,7 +65,7 @@ class Referee:
         assert z is not None
         return z
 
-    def verify(self, x: Tensor, v: Tensor, z: Tensor, met: Tensor, aim: Aim, noise: RowNoise, radius: float) -> Win:
+    def verify(self, x: Tensor, v: Tensor, z: Tensor, met: Tensor, aim: Aim, noise: RowNoise | None, radius: float) -> Win:
         """Of the answers that met the goal, those that count: finite scores, inside the box, within `radius`.
 
         What lies outside by no more than the tolerance is projected inward and asked again, so that what is kept passes with none.
@@ -75,29 +75,33 @@ class Referee:
         v0 = self.space.start(x[index])
         v, distance = v[index], body.distance(v0, v[index])
         outside = body.outside(v, v0)
-        edge = self.body.eps
         legal = (outside <= 1e-7 * body.width) & (distance <= radius + body.tolerance)
-        over = (outside > 0) | ((distance > radius) if radius < math.inf else (distance > edge) & (distance <= edge + self.body.tolerance))
-        mend = (legal & over).to(index.device)
+        mend = legal & ((outside > 0) | ((distance > self.body.eps) & (distance <= self.body.eps + self.body.tolerance)))
         if bool(mend.any()):
-            v, distance, legal = self._mended(x[index], v0, v, distance, legal, mend, aim.take(index), noise.take(index))
+            own = None if noise is None else noise.take(index)
+            v, distance, legal = self._mended(x[index], v, distance, legal, mend, aim.take(index), own, searching=radius == math.inf)
         ok = legal.to(index.device)
         win = Win(index[ok], v[ok], distance[legal], torch.ones(int(ok.sum()), device=v.device))
-        return self._confirmed(x, win, aim, noise) if self.target.randomised and len(win.index) else win
+        return win if noise is None or not len(win.index) else self._confirmed(x, win, aim, noise)
 
     def _mended(
-        self, x: Tensor, v0: Tensor, v: Tensor, distance: Tensor, legal: Tensor, mend: Tensor, aim: Aim, noise: RowNoise
+        self, x: Tensor, v: Tensor, distance: Tensor, legal: Tensor, mend: Tensor, aim: Aim, noise: RowNoise | None, *, searching: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Project the rows marked by `mend` inward, and see whether they still win."""
-        rows = mend.nonzero()[:, 0]
-        tight = self.body
-        inward = tight.project(v0[rows], v[rows], tight.limits(v0[rows]))
-        again = self.ask(x[rows], inward, noise.take(rows) if self.target.randomised else None)
+        """Project the rows marked by `mend` inward, and see whether they still win: into the box, and into the radius if it is as near.
+
+        While a smallest change is sought, what only wins a little beyond the radius counts as it was.
+        """
+        rows, body = mend.to(v.device).nonzero()[:, 0], self.body
+        x, v0, tried = x[rows], self.space.start(x[rows]), v[rows]
+        near = (distance[mend] <= body.eps + body.tolerance).to(v.device)
+        boxed = torch.clamp(tried, *body.within(math.inf).limits(v0))
+        inward = torch.where(per_row(near, v0), body.project(v0, tried, body.limits(v0)), boxed)
+        again = self.ask(x, inward, None if noise is None else noise.take(rows))
         still = (aim.take(rows).margin(again) > 0) & torch.isfinite(again).all(1)
         v, distance, legal = v.clone(), distance.clone(), legal.clone()
-        v[rows] = inward
-        distance[rows.to(distance.device)] = tight.distance(v0[rows], inward)
-        legal[rows.to(legal.device)] = still.to(legal.device)
+        v[rows[still]] = inward[still]
+        distance[mend] = torch.where(still.to(distance.device), body.distance(v0, inward), distance[mend])
+        legal[mend] = still.to(legal.device) | ((body.outside(tried, v0) == 0) & searching)
         return v, distance, legal
 
     def _confirmed(self, x: Tensor, win: Win, aim: Aim, noise: RowNoise) -> Win:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -74,14 +75,17 @@ class Oracle:
         self.target, self.threat, self.settle, self.curve, self.deadline = target, threat, settle, curve, deadline
         self.surrogate = default_surrogate(target) if surrogate is None else surrogate
         self._x, self._y = checked_rows(x, y, target.device, threat)
+        if self._x.ndim == 4:
+            self._x = self._x.contiguous(memory_format=target.layout)
         self._ids = torch.arange(len(x), device=target.device) if ids is None else ids.to(target.device)
         self._noise = RowNoise(self._ids, seed)
         self.space = space_of(threat.perturbation, self._x)
         self._chunks = Chunks(max_rows or (256 if target.device.type == "cpu" else 1024))
         self._open(seed)
         self._spends_gradients, self._everything = False, False
-        self._view = self._view_of(self.space.body, INF, "")
-        self._attempt = Attempt("", self._view.index, self.book.broken, self.book.queries)
+        self._most = _limit(self.book.queries, None, threat.queries)
+        self._current: View | None = None
+        self._attempt = Attempt("", self._ids, self.book.broken, self.book.queries)
 
     def _open(self, seed: int) -> None:
         """Ask the referee's clean questions, and open the accounts."""
@@ -155,11 +159,9 @@ class Oracle:
     def steepest(self, gradient: Tensor, at: Tensor, size: float | Tensor) -> Tensor:
         """The change of norm `size` (one for all, or one a row) that raises a linear function most from the point `at`.
 
-        Where the norm is sparse (L1, L0), it is spent on features that can still move there.
+        Where the norm is sparse (L1, L0), it is spent on features that can still move there. Takes leading dimensions.
         """
-        view = self._view
-        room = None if view.body.p > 1 else (at - view.limits[0], view.limits[1] - at)
-        return view.body.steepest(gradient, size, room)
+        return self._view.steepest(gradient, at, size)
 
     def leave(self, done: Tensor) -> None:
         """The attack is done with these rows (bool (n,)); they are dropped at the next turn, and left to the attacks after it."""
@@ -186,8 +188,8 @@ class Oracle:
             if self._over():
                 return
             self._narrow()
-            ids = self._ids[self._view.index]
-            self._view.noise = RowNoise(ids, noise.seed, *noise.stream, i) if i else noise
+            if i:
+                self._view.noise = RowNoise(self._ids[self._view.index], noise.seed, *noise.stream, i)
             yield i
 
     def _over(self) -> bool:
@@ -208,7 +210,9 @@ class Oracle:
             self._view.narrow()
 
     def _settle_accounts(self) -> None:
-        view = self._view
+        view = self._current
+        if view is None:
+            return
         self.book.queries[view.index], self.book.gradients[view.index] = view.queries.spent, view.gradients.spent
 
     @contextmanager
@@ -223,12 +227,13 @@ class Oracle:
         """
         self._settle_accounts()
         used = sum(a.name.partition("#")[0] == name for a in self.book.attempts)
-        outer = self._view, self._attempt, self._spends_gradients, self._everything
+        outer = self._current, self._attempt, self._spends_gradients, self._everything, self._most
         self._everything = minimal and self.curve
         self._spends_gradients = access >= Access.GRADIENT and self.surrogate is not None and self.surrogate.access >= Access.GRADIENT
-        self._view = self._view_of(self.space.body.within(INF) if minimal else self.space.body, queries, name, used)
+        self._most = _limit(self.book.queries, self._most, queries)
+        self._current = view = self._view_of(self.space.body.within(INF) if minimal else self.space.body, name, used)
         label = f"{name}#{used + 1}" if used else name
-        self._attempt = attempt = Attempt(label, self._view.index, self.book.broken.clone(), self.book.queries.clone())
+        self._attempt = attempt = Attempt(label, view.index, self.book.broken.clone(), self.book.queries.clone())
         self.book.attempts.append(attempt)
         try:
             with ExitStack() as stack:
@@ -239,17 +244,25 @@ class Oracle:
         finally:
             attempt.seconds = time.perf_counter() - attempt.began
             self._settle_accounts()
-            self._view, self._attempt, self._spends_gradients, self._everything = outer
-            self._view.refresh(self.book.queries, self.book.gradients, self.book.broken if self.settle == "first" else None)
+            self._current, self._attempt, self._spends_gradients, self._everything, self._most = outer
+            if self._current is not None:
+                self._current.refresh(self.book.queries, self.book.gradients, None if self._keeps_broken else self.book.broken)
 
-    def _view_of(self, body: Body, share: float, *stream: str | int) -> View:
+    @property
+    def _view(self) -> View:
+        """The rows of the present attack; outside any, those that are still open."""
+        if self._current is None:
+            self._current = self._view_of(self.space.body, "")
+        return self._current
+
+    def _view_of(self, body: Body, *stream: str | int) -> View:
         """The rows that an attack may still ask about."""
-        book, threat = self.book, self.threat
+        book = self.book
         open_ = book.attacked if self._keeps_broken else book.attacked & ~book.broken
         index = open_.nonzero()[:, 0]
         whole = len(index) == len(self._x)
-        queries = Meter(book.queries[index], _limit(book.queries[index], threat.queries, share))
-        gradients = Meter(book.gradients[index], _limit(book.gradients[index], threat.gradients, INF))
+        queries = Meter(book.queries[index], None if self._most is None else self._most[index])
+        gradients = Meter(book.gradients[index], _limit(torch.zeros_like(index), None, self.threat.gradients))
         x, aim = (self._x, self._aim) if whole else (self._x[index], self._aim.take(index))
         return View(index, x, self.space, body, aim, queries, gradients, RowNoise(self._ids[index], self._noise.seed, *stream))
 
@@ -324,11 +337,12 @@ class Oracle:
         """Ask, charge, judge: (fooled, value, gradient), each blank for rows that are not asked and where it is not wanted."""
         view, lead = self._view, tuple(q.v.shape[: q.v.ndim - self._view.v0.ndim])
         if self._worst is not None:
-            self._worst[view.index] = q.v if not lead else q.v.flatten(0, len(lead) - 1)[-1]
+            self._worst[view.index] = view.last(q.v, q.where, self._worst[view.index])
             if q.loss is None:
                 return self._blank(q, lead)
+            q = replace(q, truth=False)
         batch = self.desk.batch(view, q)
-        if not len(batch.v):
+        if not batch.v.shape[0]:
             return self._blank(q, lead)
         reply = self.desk.run(view, batch, q, self._attempt)
         judging = reply.z is not None and q.truth and self._worst is None
@@ -342,7 +356,7 @@ class Oracle:
     def _judged(self, batch: Batch, z: Tensor) -> Tensor:
         """The verdict on every question asked; rows that are done are settled."""
         view = self._view
-        met, newly = self.desk.judge(view, batch, z, len(self.book.attempts) - 1)
+        met, newly = self.desk.judge(view, batch, z, self.book.place(self._attempt))
         if newly and not self._keeps_broken:
             view.settle((self.book.broken[view.index] & view.live).nonzero()[:, 0])
         return met
@@ -360,12 +374,18 @@ class Oracle:
         """What this attacker achieved so far."""
         self._settle_accounts()
         book = self.book
-        decoded = book.best if self.space.identity else self._decoded(book.best)
+        best = book.best if self._worst is None else self._legal(self._worst)
+        decoded = best if self.space.identity else self._decoded(best)
         known = torch.isfinite(book.distance).to(book.broken.device)
         return Outcome(
             decoded, book.distance, book.broken, known, book.eligible, book.attacked, book.correct, book.answers,
             book.queries, book.gradients, book.first, book.by, book.share,
         )
+
+    def _legal(self, v: Tensor) -> Tensor:
+        """The last points of an inner loop, inside the threat: an attack without a radius of its own may have left it."""
+        start, body = self.space.start(self._x), self.space.body
+        return body.project(start, v, body.limits(start))
 
     def _decoded(self, v: Tensor) -> Tensor:
         moved = self._chunks.run(len(v), lambda s: (self.space.decode(self._x[s], v[s]),))[0]
@@ -377,9 +397,9 @@ def _all_scores(aim: Aim, z: Tensor) -> Tensor:
     return z
 
 
-def _limit(spent: Tensor, budget: float, share: float) -> Tensor | None:
-    """The count at which each row stops: the threat's budget, or this attack's share of what is left, whichever comes first."""
-    if min(budget, share) == INF:
-        return None
-    most = torch.full_like(spent, 1 << 62) if budget == INF else torch.full_like(spent, int(budget))
-    return most if share == INF else torch.minimum(most, spent + int(share))
+def _limit(spent: Tensor, most: Tensor | None, share: float) -> Tensor | None:
+    """The count at which each row stops: the limit around it (the threat's budget, an outer attack's), or its share of what is left."""
+    if share == INF:
+        return most
+    own = spent + int(share)
+    return own if most is None else torch.minimum(most, own)

@@ -75,7 +75,8 @@ def gradient_of(values: Tensor, leaf: Tensor) -> Tensor:
     if not values.requires_grad:
         return torch.zeros_like(leaf) if values.ndim == 1 else leaf.new_zeros(len(leaf), values.shape[1], *leaf.shape[1:])
     if values.ndim == 1:
-        return torch.autograd.grad(values.sum(), leaf, allow_unused=True, materialize_grads=True)[0]
+        gradient = torch.autograd.grad(values.sum(), leaf, allow_unused=True)[0]
+        return torch.zeros_like(leaf) if gradient is None else gradient  # pyright: ignore[reportUnnecessaryComparison]
     columns = values.shape[1]
     totals = values.sum(0)
     each = [

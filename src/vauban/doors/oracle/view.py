@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vauban.doors.oracle.aim import Aim
-from vauban.geometry import Body, Space
+from vauban.geometry import Body, Space, per_row
 from vauban.noise import RowNoise
 
 FOREVER = 1 << 62
@@ -93,7 +93,25 @@ class View:
         self._states: weakref.WeakSet[Rows] = weakref.WeakSet()
 
     def __len__(self) -> int:
-        return len(self.index)
+        return self.index.shape[0]
+
+    def steepest(self, gradient: Tensor, at: Tensor, size: float | Tensor) -> Tensor:
+        """The steepest change of the body, for (..., rows, *shape)."""
+        room = None if self.body.p > 1 else (at - self.limits[0], self.limits[1] - at)
+        if gradient.ndim == self.v0.ndim:
+            return self.body.steepest(gradient, size, room)
+        each, inner = gradient.shape[: gradient.ndim - self.v0.ndim + 1], self.v0.shape[1:]
+        sizes = size.expand(each).reshape(-1) if isinstance(size, Tensor) else size
+        rooms = None if room is None else (room[0].expand_as(gradient).reshape(-1, *inner), room[1].expand_as(gradient).reshape(-1, *inner))
+        return self.body.steepest(gradient.reshape(-1, *inner), sizes, rooms).view(gradient.shape)
+
+    def last(self, v: Tensor, where: Tensor | None, before: Tensor) -> Tensor:
+        """The last of several questions on each row; what there was before where it was not asked."""
+        v = v.reshape(-1, *self.v0.shape)[-1]
+        if where is None and self.whole:
+            return v
+        asked = self.live if where is None else self.live & where.reshape(-1, len(self))[-1]
+        return torch.where(per_row(asked, v), v, before)
 
     def register(self, state: Rows) -> Rows:
         self._states.add(state)
@@ -101,7 +119,7 @@ class View:
 
     def settle(self, rows: Tensor) -> None:
         """These rows (indices into the view) ask nothing more."""
-        if len(rows):
+        if rows.shape[0]:
             self.live[rows] = False
             self.whole = False
 

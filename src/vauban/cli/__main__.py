@@ -1,0 +1,5 @@
+"""`python -m vauban.cli` is `vauban`."""
+
+from vauban.cli import entry
+
+entry()

@@ -1,0 +1,84 @@
+"""`vauban list`: the names that a campaign file may use, and what they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from vauban.cli.output import Output
+from vauban.errors import BadPlan, nearest
+
+Rows = list[dict[str, object]]
+
+
+def command(ctx: typer.Context, what: Annotated[str, typer.Argument(help="attacks, suites, doubts or outputs.")] = "attacks") -> None:
+    """List attacks with their settings, suites, doubts, or the kinds of output a model may have.
+
+    \b
+    vauban list attacks
+    """
+    out = Output.of(ctx)
+    if what not in LISTS:
+        raise BadPlan(f"there is no list of {what!r}; {nearest(what, LISTS)}")
+    rows = LISTS[what]()
+    out.write(rows)
+    if what == "attacks":
+        out.table(("name", "access", "on", "what it does"), map(_attack, rows))
+    else:
+        out.table(list(rows[0]), [[_cell(v) for v in row.values()] for row in rows])
+
+
+def attacks() -> Rows:
+    """Every registered attack with its facts."""
+    from vauban.attacks import ATTACKS
+
+    return [
+        {
+            "name": name,
+            "access": recipe.facts.access.name.lower(),
+            "perturbations": list(recipe.facts.on),
+            "paper": recipe.facts.paper,
+            "summary": recipe.facts.summary,
+            "settings": {n: p.default for n, p in recipe.parameters.items()},
+        }
+        for name, recipe in sorted(ATTACKS.items())
+    ]
+
+
+def suites() -> Rows:
+    """Every suite, with what it comes to under an L-infinity threat with full access."""
+    from vauban.attacks.suites import SUITES, suite
+    from vauban.threat import Ball, Threat
+
+    threat = Threat("a threat", Ball("8/255"))
+    return [{"name": name, "under Linf with full access": [a.name for a in suite(name, threat, (3, 32, 32))]} for name in SUITES]
+
+
+def doubts() -> Rows:
+    """Every doubt with what to do about it."""
+    from vauban.report.advice import ADVICE
+
+    return [{"name": name, "what to do": advice} for name, advice in ADVICE.items()]
+
+
+def outputs() -> Rows:
+    """Every kind of model output."""
+    from vauban.campaign.file.outputs import OUTPUTS
+
+    return [{"name": name, "meaning": meaning} for name, meaning in OUTPUTS.items()]
+
+
+LISTS: dict[str, Callable[[], Rows]] = {"attacks": attacks, "suites": suites, "doubts": doubts, "outputs": outputs}
+
+
+def _attack(row: dict[str, object]) -> list[str]:
+    """One attack in four cells, for a terminal is narrow: perturbations below each other, the paper below the summary."""
+    on = row["perturbations"]
+    lines = [str(kind) for kind in on] if isinstance(on, list) else []
+    return [str(row["name"]), str(row["access"]), "\n".join(lines), f"{row['summary']}\n{row['paper']}"]
+
+
+def _cell(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

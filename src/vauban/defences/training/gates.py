@@ -1,0 +1,136 @@
+"""What is measured after every epoch, and the signs that training has gone wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vauban.attacks import Attack, find
+from vauban.defences.training.result import Epoch
+from vauban.defences.training.rows import Part
+from vauban.doors import Oracle
+from vauban.errors import BadPlan, VaubanError
+from vauban.target import Target
+from vauban.threat import Threat
+
+FALL = 0.20
+"""PGD accuracy below FGSM accuracy, or below that of an earlier epoch, by more than this: catastrophic overfitting."""
+PATIENCE = 3
+"""Constant answers in so many epochs running end the training."""
+
+
+class TrainingStopped(VaubanError, RuntimeError):
+    """Training that came to nothing: a constant predictor, or a loss that is not finite."""
+
+
+class Probe:
+    """Measures a model on held-out rows, at the threat's full radius and always with the same noise.
+
+    Args:
+        inner: the attack trained with, which stands in for PGD where PGD cannot act.
+    """
+
+    def __init__(self, target: Target, rows: Part, threat: Threat, inner: Attack, seed: int) -> None:
+        self.target, self.threat, self.seed = target, threat, seed
+        self.x, self.y = rows.x.to(target.device), rows.y.to(target.device)
+        self.one = find("fgsm").bind()
+        self.many = find("pgd").bind(steps=10, step=0.25) if threat.perturbation.kind in find("pgd").facts.on else inner
+        goal = threat.goal
+        self.concerned = (
+            torch.isin(self.y, torch.tensor(goal.sources, device=self.y.device))
+            if goal.sources
+            else torch.ones_like(self.y, dtype=torch.bool)
+        )
+        if isinstance(goal.wanted, int):
+            self.concerned &= self.y != goal.wanted
+        self.commonest = int(torch.bincount(self.y).max()) / len(self.y)
+
+    def answers(self) -> Tensor:
+        """Predicted classes, int64 (n,)."""
+        return torch.cat([self.target.labels(part) for part in self.x.split(512)])
+
+    def withstood(self, attack: Attack) -> float:
+        """The share of the rows the threat is about that are classified correctly and stay so under an attack."""
+        right = self.answers() == self.y
+        if not bool((right & self.concerned).any()):
+            return 0.0
+        o = Oracle(self.target, self.x, self.y, self.threat, seed=self.seed)
+        attack(o)
+        return int(o.outcome.standing.sum()) / int(self.concerned.sum())
+
+    def measure(self, number: int, **told: float | None) -> Epoch:
+        """The model as it is now."""
+        answers = self.answers()
+        shares = torch.bincount(answers).double() / len(answers)
+        entropy = float(-(shares * shares.clamp_min(1e-12).log()).sum())
+        clean = float((answers == self.y).double().mean())
+        return Epoch(number, clean, self.withstood(self.one), self.withstood(self.many), abs(entropy), **told)  # pyright: ignore[reportArgumentType]
+
+    def constant(self, epoch: Epoch) -> bool:
+        """Whether the model answers (almost) always the same, and so is no better than that."""
+        return epoch.entropy < 0.3 and epoch.clean <= self.commonest + 0.02
+
+
+def best_of(history: Sequence[Epoch], probe: Probe) -> int:
+    """The epoch with the highest PGD accuracy, the cleaner of equals; a constant predictor never is."""
+    return max(history, key=lambda e: (not probe.constant(e), e.pgd, e.clean)).number
+
+
+def overfitted(history: Sequence[Epoch]) -> str:
+    """Why the last epoch shows catastrophic overfitting (Wong et al. 2020, arXiv:2001.03994, section 5); empty where it does not.
+
+    The gap between one step and many means something only once the model is trained at the full radius.
+    """
+    last, earlier = history[-1], history[1:-1]
+    if last.eps >= 1 and last.fgsm - last.pgd > FALL:
+        return (
+            f"catastrophic overfitting in epoch {last.number}: {last.fgsm:.1%} withstand one step (FGSM) and only {last.pgd:.1%} "
+            "ten (PGD); train with more steps of the inner attack"
+        )
+    top = max(earlier, key=lambda e: e.pgd, default=last)
+    if top.pgd - last.pgd > FALL:
+        return (
+            f"PGD accuracy fell from {top.pgd:.1%} in epoch {top.number} to {last.pgd:.1%} in epoch {last.number}; "
+            "lower the learning rate, or train with more steps of the inner attack"
+        )
+    return ""
+
+
+def check_not_constant(history: Sequence[Epoch], probe: Probe, *, final: bool) -> None:
+    """Raise `TrainingStopped` where the model answers the same class to everything, `PATIENCE` epochs running or at the end."""
+    trained = history[1:]
+    running = trained[-PATIENCE:]
+    if not trained or not all(probe.constant(e) for e in running) or (len(running) < PATIENCE and not final):
+        return
+    raise TrainingStopped(
+        f"epoch {trained[-1].number}: the model gives nearly every input the same class ({trained[-1].clean:.1%} clean accuracy); "
+        "use a longer ramp (ramp = 0.5), a lower learning rate, or a smaller eps"
+    )
+
+
+def check_finite(loss: float, epoch: int, step: int) -> None:
+    """Raise `TrainingStopped` where the loss or its gradient is not finite."""
+    if not math.isfinite(loss):
+        raise TrainingStopped(
+            f"epoch {epoch}, step {step + 1}: the training loss or its gradient is not finite; lower the learning rate, or set clip = 1"
+        )
+
+
+def check_attack(attack: Attack, threat: Threat, shape: tuple[int, ...]) -> None:
+    """Whether an attack can be the inner loop: it raises a loss within the radius by scores or gradients, or changes inputs at random.
+
+    Raises:
+        BadPlan: it looks for the smallest change, or learns from verdicts, which the inner loop does not give.
+    """
+    attack.check(threat, shape=shape)
+    if attack.facts.minimal:
+        raise BadPlan(
+            f"attack {attack.name!r} looks for the smallest change; adversarial training needs the worst one at a fixed radius, such as pgd"
+        )
+    if attack.facts.access == 1:
+        raise BadPlan(f"attack {attack.name!r} learns from labels, and training gives none; use one with gradients, such as pgd")
+    if threat.perturbation.eps == math.inf:
+        raise BadPlan(f"threat {threat.name!r}: eps = inf leaves nothing to learn; give a radius")
