@@ -145,7 +145,7 @@ def test_killed_interrupted_and_gone_on_with_is_the_same_as_left_alone(campaign:
     assert process.returncode == 0, said
     assert f"{len(interrupted)} of 10 chunks done before" in said
     assert {p: b for p, b in finished(campaign).items() if p in interrupted} == interrupted
-    assert [p for p in campaign.parent.glob("runs/*")] == [folder]
+    assert list(campaign.parent.glob("runs/*")) == [folder]
 
     monkeypatch.setenv("CALLS", str(campaign.parent / "calls.txt"))
     asked(campaign)

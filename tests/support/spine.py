@@ -52,6 +52,18 @@ class Table(nn.Module):
         return x.flatten(1)[:, : self.classes]
 
 
+class Touched(nn.Module):
+    """Class 1 of 2 for whatever is not exactly one of the clean inputs; without gradient."""
+
+    def __init__(self, clean: Tensor) -> None:
+        super().__init__()
+        self.clean = clean.flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        same = (x.flatten(1)[:, None] == self.clean[None]).all(2).any(1).float()
+        return torch.stack([same, 1 - same], 1)
+
+
 class Noisy(Target):
     """A randomised target: class 1 with chance `p(x)`, drawn for each question from the noise of its row; else class 0."""
 

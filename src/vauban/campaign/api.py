@@ -82,7 +82,7 @@ def audit(
         BadPlan, BadData, BadTarget, NotGranted: something cannot be done as asked; one sentence says what, and the mend.
 
     >>> import torch
-    >>> from vauban.threat import Threat
+    >>> from vauban.threat import Ball, Threat
     >>> model, x = torch.nn.Linear(2, 2), torch.rand(20, 2)
     >>> record = audit(model, x, model(x).argmax(1), Threat("insider", Ball(0.1)), attacks=["pgd"])
     >>> record["insider"].clean.value
@@ -98,7 +98,7 @@ def audit(
         title=title or f"{victim.name} on {data.name}",
         target=victim,
         data=data,
-        sieges=tuple(Siege(t, bound or attacks_of(t, suite, data, surrogate), curve, surrogate) for t in listed),
+        sieges=tuple(Siege(t, attacks_of(t, suite, data, surrogate) if bound is None else bound, curve, surrogate) for t in listed),
         promises=promises_of(promises or {}, listed),
         seed=seed,
         chunk=chunk,

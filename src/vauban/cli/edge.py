@@ -39,6 +39,8 @@ def _code(verb: Callable[[], int | None]) -> int:
         return PIPE_CLOSED
     except typer.Exit:
         raise
+    except SystemExit as end:
+        return _told(f"something that was loaded called exit({end.code}); this is no verdict on the model")
     except OSError as error:
         return _told(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
     except Exception as error:

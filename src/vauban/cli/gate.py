@@ -15,22 +15,16 @@ from vauban.cli.output import Output
 from vauban.cli.runs import HELP, read_run
 from vauban.errors import BadPlan, nearest
 
-FILE = {"dir_okay": False}
-
 
 def command(
     ctx: typer.Context,
     run: Annotated[str, typer.Argument(help=HELP)] = "latest",
+    *,
     baseline: Annotated[str, typer.Option(help="An earlier run that this one must not be worse than; named like RUN.", metavar="RUN")] = "",
     waivers: Annotated[Path | None, typer.Option(help="TOML file of waivers, each with an expiry date.", metavar="FILE")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write the outcome as JUnit XML.", metavar="FILE")] = None,
-    promise: Annotated[
-        list[str] | None,
-        typer.Option(help="THREAT=SHARE: hold its robust accuracy to this instead; may be repeated.", metavar="THREAT=SHARE"),
-    ] = None,
-    tolerance: Annotated[
-        float, typer.Option(help="How much lower than the baseline a rate may look before it counts.", min=0, max=1)
-    ] = 0.02,
+    promise: Annotated[list[str] | None, typer.Option(help="Hold a threat's robust accuracy to this.", metavar="THREAT=SHARE")] = None,
+    tolerance: Annotated[float, typer.Option(help="How much lower than the baseline a rate may look.", min=0, max=1)] = 0.02,
 ) -> int:
     """Hold a run against its promises: exit code 0 holds, 1 breached, 2 unable, 3 inconclusive.
 
@@ -53,15 +47,8 @@ def command(
     notes = [*entered.notes, *([] if record.complete else ["the run is unfinished; run the audit again to resume it"])]
     for note in notes:
         out.note(note)
-    out.write(
-        {
-            "verdict": outcome.name.lower(),
-            "exit_code": int(outcome),
-            "run": str(path),
-            "judgements": [*map(_facts, entered.judgements)],
-            "notes": notes,
-        }
-    )
+    told = {"verdict": outcome.name.lower(), "exit_code": int(outcome), "run": str(path)}
+    out.write({**told, "judgements": [_facts(j) for j in entered.judgements], "notes": notes})
     _print(entered.judgements, outcome, out)
     return outcome
 
@@ -123,10 +110,8 @@ def _facts(j: Judgement) -> dict[str, object]:
 
 
 def _print(judged: Sequence[Judgement], outcome: Verdict, out: Output) -> None:
-    from vauban.report.numbers import tidy
-
     for j in judged:
         waived = f" (waived {j.waived})" if j.waived else ""
-        out.say(f"{j.verdict.name:<12}  {tidy(f'{j.threat}: {j.metric}: {j.reason}{waived}')}")
+        out.say(f"{j.verdict.name:<12}  {j.threat}: {j.metric}: {j.reason}{waived}")
     waived = "" if not any(j.waived for j in judged) else ", waived breaches left out"
     out.say(f"\nverdict: {outcome.name.lower()} (exit code {int(outcome)}{waived})")

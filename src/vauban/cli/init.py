@@ -18,6 +18,7 @@ RADII = {"linf": "8/255", "l2": "0.5", "l1": "10", "l0": "10"}
 def command(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="The file to write.")] = Path("vauban.toml"),
+    *,
     model: Annotated[str, typer.Option(help='The model: "model.py:build", "package.module:function", "model.onnx", "model.joblib".')] = "",
     data: Annotated[str, typer.Option(help='The data: "digits.npz", a folder of images, "rows.csv", "data.py:load".')] = "",
     weights: Annotated[str, typer.Option(help="Weights for a torch module: safetensors or a state dict.")] = "",

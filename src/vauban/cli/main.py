@@ -78,6 +78,7 @@ def _version(wanted: bool) -> None:
 
 def _globals(
     ctx: typer.Context,
+    *,
     plain: Annotated[bool, typer.Option("--plain", help="No colour and no box glyphs.")] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON on standard output, and nothing else there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on standard output; the exit code tells.")] = False,

@@ -42,19 +42,23 @@ class Output:
         """Standard output for Rich; nothing in a text is read as markup."""
         from rich.console import Console
 
+        class Open(Console):
+            def on_broken_pipe(self) -> None:
+                raise BrokenPipeError  # Rich would leave with code 1, which is a verdict here
+
         if self.plain:
-            return Console(color_system=None, force_terminal=False, markup=False, highlight=False, emoji=False)
-        return Console(markup=False, highlight=False, emoji=False)
+            return Open(color_system=None, force_terminal=False, markup=False, highlight=False, emoji=False)
+        return Open(markup=False, highlight=False, emoji=False)
 
     def say(self, text: str = "") -> None:
-        """A line for people, whole however long it is."""
+        """Lines for people, whole however long they are, and without control characters."""
         if self.talks:
-            print(text)
+            print(_tidy(text))
 
     def note(self, text: str) -> None:
         """A line beside the result, on standard error."""
         if not self.quiet:
-            print(f"vauban: {text}", file=sys.stderr)
+            print(_tidy(f"vauban: {text}"), file=sys.stderr)
 
     def progress(self, text: str) -> None:
         """A line on standard error that the next one overwrites, at a terminal; nothing elsewhere."""
@@ -77,13 +81,17 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        from vauban.report.numbers import tidy
-
         dashes = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
         table = Table(box=dashes if self.plain else box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         for head in columns:
             right = head.startswith(">")
             table.add_column(head.removeprefix(">"), justify="right" if right else "left", overflow="fold", no_wrap=right)
         for row in rows:
-            table.add_row(*(Text("\n".join(map(tidy, cell.split("\n")))) for cell in row))
+            table.add_row(*(Text(_tidy(cell)) for cell in row))
         self.console.print(table)
+
+
+def _tidy(text: str) -> str:
+    from vauban.report.numbers import tidy
+
+    return "\n".join(map(tidy, text.split("\n")))

@@ -41,7 +41,9 @@ def vauban(tmp_path: Path) -> Run:
 CARD = ThreatCard("insider", "gradient access, Linf within 8/255, any wrong class", "gradient", "linf", 8 / 255, "any wrong class")
 
 
-def record(standing: int = 300, rows: int = 400, *, promise: float | None = 0.5, doubts: tuple[Doubt, ...] = (), complete: bool = True) -> Record:
+def record(
+    standing: int = 300, rows: int = 400, *, promise: float | None = 0.5, doubts: tuple[Doubt, ...] = (), complete: bool = True
+) -> Record:
     """One threat, `standing` of `rows` rows withstanding it."""
     held = pack_bits([i < standing for i in range(rows)])
     found = Finding(CARD, Rate(standing, rows), Rate(380, 400), "all rows", (), rows=pack_ids(range(rows)), held=held, doubts=doubts)
@@ -66,6 +68,12 @@ RECORDS = {
     "a-bit-weaker": record(standing=297),
     "other-data": replace(record(), data=replace(record().data, sha256="cd")),
 }
+
+
+@pytest.fixture
+def records() -> dict[str, Record]:
+    """Every kind of record, by what becomes of it."""
+    return RECORDS
 
 
 @pytest.fixture

@@ -34,7 +34,9 @@ def ended(error: BaseException | int | None) -> int:
         (typer.Exit(3), 3, ""),
     ],
 )
-def test_each_end_has_its_code_and_sentence(capsys: pytest.CaptureFixture[str], error: BaseException | int | None, code: int, said: str) -> None:
+def test_each_end_has_its_code_and_sentence(
+    capsys: pytest.CaptureFixture[str], error: BaseException | int | None, code: int, said: str
+) -> None:
     assert ended(error) == code
     assert capsys.readouterr().err == said
 

@@ -1,12 +1,15 @@
 """The gate's exit codes: 0 holds, 1 breached, 2 unable, 3 inconclusive; a crash is never 1."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as Tree
 
 import pytest
 
-from tests.unit.cli.conftest import Run
+Run = Callable[..., Any]
+
 
 WAIVER = """[[waiver]]
 threat = "insider"
@@ -44,7 +47,10 @@ def test_the_newest_run_is_gated_by_default(vauban: Run, runs: Path) -> None:
 def test_a_gate_without_anything_to_hold_is_unable(vauban: Run, runs: Path) -> None:
     done = vauban("gate", "runs/unpromised")
     assert done.code == 2
-    assert done.err == "vauban: runs/unpromised: nothing was promised, so there is nothing to hold; give --promise THREAT=SHARE or --baseline RUN\n"
+    assert (
+        done.err
+        == "vauban: runs/unpromised: nothing was promised, so there is nothing to hold; give --promise THREAT=SHARE or --baseline RUN\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +99,7 @@ def test_a_waived_breach_holds_and_is_printed_as_waived(vauban: Run, runs: Path,
     assert done.code == 0
     assert "BREACHED" in done.out
     assert "(waived until 2999-01-31 by A. Rossi: ships hardened in 13)" in done.out
-    (case,) = Tree.parse(tmp_path / "out/gate.xml").getroot().iter("testcase")  # noqa: S314
+    (case,) = Tree.parse(tmp_path / "out/gate.xml").getroot().iter("testcase")
     assert case.find("skipped") is not None
 
 
@@ -106,7 +112,7 @@ def test_an_expired_waiver_does_not_count_and_is_said(vauban: Run, runs: Path, t
 
 def test_junit_shows_the_breach(vauban: Run, runs: Path, tmp_path: Path) -> None:
     assert vauban("gate", "runs/breached", "--baseline", "runs/holds", "--junit", "gate.xml", "-q").code == 1
-    cases = list(Tree.parse(tmp_path / "gate.xml").getroot().iter("testcase"))  # noqa: S314
+    cases = list(Tree.parse(tmp_path / "gate.xml").getroot().iter("testcase"))
     assert [c.get("name") for c in cases if c.find("failure") is not None] == [
         "robust accuracy at least 50%",
         "robust accuracy against the baseline at least 75%",
@@ -128,7 +134,13 @@ def test_quiet_prints_nothing(vauban: Run, runs: Path) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("runs/nowhere",), ("runs/holds", "--baseline", "nowhere"), ("runs/holds", "--waivers", "nowhere"), ("runs/holds", "--tolerance", "7"), ("runs/holds", "--no-such")],
+    [
+        ("runs/nowhere",),
+        ("runs/holds", "--baseline", "nowhere"),
+        ("runs/holds", "--waivers", "nowhere"),
+        ("runs/holds", "--tolerance", "7"),
+        ("runs/holds", "--no-such"),
+    ],
 )
 def test_what_cannot_be_judged_is_2_and_never_1(vauban: Run, runs: Path, words: tuple[str, ...]) -> None:
     done = vauban("gate", *words)

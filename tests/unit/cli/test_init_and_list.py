@@ -2,23 +2,34 @@
 
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.unit.cli.conftest import Run
 from vauban.campaign.file import read_text
 from vauban.cli.template import Answers, campaign_text, goal_text
 from vauban.errors import BadPlan
 
+Run = Callable[..., Any]
+
 
 def test_init_writes_a_file_that_can_be_read(vauban: Run, tmp_path: Path) -> None:
-    done = vauban("init", "--model", "m.py:build", "--data", "d.npz", "--goal", "spoof->live", "--norm", "l2", "--promise", "0.4", "--bounds", "0,255")
+    done = vauban(
+        "init", "--model", "m.py:build", "--data", "d.npz", "--goal", "spoof->live", "--norm", "l2", "--promise", "0.4", "--bounds", "0,255"
+    )
     assert done.code == 0, done
     raw = tomllib.loads((tmp_path / "vauban.toml").read_text())
     assert raw["target"]["load"] == "m.py:build"
     assert raw["data"] == {"load": "d.npz", "bounds": [0, 255]}
-    assert raw["threat"][0] == {"name": "insider", "norm": "l2", "eps": 0.5, "goal": {"wanted": "live", "from": ["spoof"]}, "suite": "standard"}
+    assert raw["threat"][0] == {
+        "name": "insider",
+        "norm": "l2",
+        "eps": 0.5,
+        "goal": {"wanted": "live", "from": ["spoof"]},
+        "suite": "standard",
+    }
     assert raw["promise"] == {"insider": {"robust_accuracy": 0.4}}
 
 

@@ -4,17 +4,23 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.unit.cli.conftest import RECORDS, Run
 from vauban.campaign.record import Record
 
-HEAVY = ("torch", "pydantic", "matplotlib", "jinja2", "numpy", "pyarrow")
+Run = Callable[..., Any]
+
+HEAVY = ("torch", "matplotlib", "jinja2", "numpy", "pyarrow")
 
 
-@pytest.mark.parametrize("words", [["show", "{}"], ["gate", "{}", "--baseline", "{}"], ["diff", "{}", "{}"], ["show", "{}", "--json"], ["--version"], ["gate", "-h"]])
+@pytest.mark.parametrize(
+    "words",
+    [["show", "{}"], ["gate", "{}", "--baseline", "{}"], ["diff", "{}", "{}"], ["show", "{}", "--json"], ["--version"], ["gate", "-h"]],
+)
 def test_reading_verbs_import_nothing_heavy(runs: Path, words: list[str]) -> None:
     """In a fresh process, for what one test imported another would find."""
     words = [w.format(runs / "holds") for w in words]
@@ -32,6 +38,18 @@ print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)
     assert done.stderr.splitlines()[-1] == "[]", done.stderr
 
 
+def test_reading_verbs_load_no_pydantic_of_their_own() -> None:
+    """Newer releases of Typer load it for every option; what is ours must not."""
+    code = """
+import sys
+import vauban.cli.show, vauban.cli.gate, vauban.cli.diff, vauban.campaign.waivers, vauban.campaign.compare
+import vauban.report.terminal, vauban.report.junit
+print([m for m in sys.modules if m.partition('.')[0] == 'pydantic'])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_show_prints_the_verdict_and_plain_is_ascii(vauban: Run, runs: Path) -> None:
     done = vauban("show", "runs/breached", "--plain")
     assert done.code == 0
@@ -45,9 +63,9 @@ def test_show_names_the_report_that_lies_there(vauban: Run, runs: Path) -> None:
     assert "report: runs/holds/report.html" in vauban("show", "runs/holds/record.json").out
 
 
-def test_show_as_json_is_the_record(vauban: Run, runs: Path, tmp_path: Path) -> None:
+def test_show_as_json_is_the_record(vauban: Run, records: dict[str, Record], runs: Path, tmp_path: Path) -> None:
     (tmp_path / "again.json").write_text(vauban("show", "runs/holds", "--json").out)
-    assert Record.read(tmp_path / "again.json") == RECORDS["holds"]
+    assert Record.read(tmp_path / "again.json") == records["holds"]
 
 
 def test_show_without_a_run_says_so(vauban: Run) -> None:
@@ -73,7 +91,12 @@ def test_diff_of_runs_that_share_nothing_is_unable_and_says_why(vauban: Run, run
 def test_a_name_in_a_record_moves_no_cursor(vauban: Run, runs: Path) -> None:
     text = (runs / "holds" / "record.json").read_text().replace('"insider"', '"in\\u001b[2Jsider"')
     (runs / "holds" / "record.json").write_text(text)
-    for words in (("show", "runs/holds"), ("gate", "runs/holds"), ("diff", "runs/holds", "runs/holds"), ("diff", "runs/holds", "runs/other-data")):
+    for words in (
+        ("show", "runs/holds"),
+        ("gate", "runs/holds"),
+        ("diff", "runs/holds", "runs/holds"),
+        ("diff", "runs/holds", "runs/other-data"),
+    ):
         assert "\x1b" not in vauban(*words, "--plain").out
 
 
@@ -81,6 +104,8 @@ def test_a_name_in_a_record_moves_no_cursor(vauban: Run, runs: Path) -> None:
 def test_a_reader_that_leaves_early_is_no_breach(runs: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run([sys.executable, "-m", "vauban.cli", "show", runs / "holds"], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "vauban.cli", "show", runs / "holds"], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")

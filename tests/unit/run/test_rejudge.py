@@ -110,7 +110,7 @@ def test_a_bad_file_gets_one_clear_sentence(made: Plan, tmp_path: Path, arrays: 
 
 def test_what_is_no_archive_is_said_so(made: Plan, tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_bytes(b"no archive")
-    with pytest.raises(BadData, match="not an .npz archive"):
+    with pytest.raises(BadData, match=r"not an \.npz archive"):
         rejudge(made, tmp_path / "x.npz")
     with pytest.raises(BadData, match="no such file"):
         rejudge(made, tmp_path / "none.npz")

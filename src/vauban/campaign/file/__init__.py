@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from vauban.campaign.file.model import FileModel
     from vauban.campaign.file.plan import plan_of
     from vauban.campaign.file.read import read_file, read_text
-    from vauban.campaign.file.schema import schema
 
-__all__ = ["FileModel", "plan_of", "read_file", "read_text", "schema"]
+__all__ = ["FileModel", "plan_of", "read_file", "read_text"]
 
-_HOMES = {"FileModel": "model", "plan_of": "plan", "read_file": "read", "read_text": "read", "schema": "schema"}
+_HOMES = {"FileModel": "model", "plan_of": "plan", "read_file": "read", "read_text": "read"}
 
 
 def __getattr__(name: str) -> Any:

@@ -195,7 +195,7 @@ class RunTable(Table):
 class HardenTable(Table):
     """Adversarial training (`vauban harden`): the model is trained on the worst inputs that an attack finds."""
 
-    attack: AttackTable = AttackTable.model_validate({"name": "pgd", "steps": 7})
+    attack: AttackTable = AttackTable.model_validate({"name": "pgd", "steps": 7, "step": 0.36})
     """The inner loop: any attack, which here searches for the worst loss."""
     threat: str | None = None
     """The threat to train against; by default the first one with a radius and gradients."""
@@ -213,10 +213,24 @@ class HardenTable(Table):
     """How the weights are changed; "sgd" has a momentum of 0.9."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
     """The learning rate at its highest."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    """How the learning rate goes: up to `lr` over the first 40 % of the steps and down to 0, or always the same."""
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     """Weight decay of the optimiser."""
+    label_smoothing: Share = 0.0
+    """The share of each label that is spread over all classes."""
+    clip: Annotated[float, Field(ge=0)] = 10.0
+    """Gradients of a larger norm are scaled down to it; 0 for no limit."""
+    ema: Share = 0.0
+    """The decay of a running mean of the weights, such as 0.999, which is then what is kept; 0 for none."""
+    clean_share: Share = 0.0
+    """The share of the rows in each batch that are not attacked."""
     ramp: Share = 0.3
     """The share of training over which eps grows from 0."""
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """"bfloat16" trains in mixed precision; "auto" does where that was measured to be faster."""
+    held_out: Share = 0.1
+    """The share of the rows that are kept apart to choose the best epoch by."""
     keep: Literal["best", "last"] = "best"
     """Which weights are kept: those most robust on held-out rows, or the last."""
     out: str = "hardened.safetensors"

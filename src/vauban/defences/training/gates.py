@@ -37,7 +37,7 @@ class Probe:
         self.target, self.threat, self.seed = target, threat, seed
         self.x, self.y = rows.x.to(target.device), rows.y.to(target.device)
         self.one = find("fgsm").bind()
-        self.many = find("pgd").bind(steps=10, step=0.25) if threat.perturbation.kind in find("pgd").facts.on else inner
+        self.many = find("pgd").bind(steps=20, step=0.125) if threat.perturbation.kind in find("pgd").facts.on else inner
         goal = threat.goal
         self.concerned = (
             torch.isin(self.y, torch.tensor(goal.sources, device=self.y.device))
@@ -88,7 +88,7 @@ def overfitted(history: Sequence[Epoch]) -> str:
     if last.eps >= 1 and last.fgsm - last.pgd > FALL:
         return (
             f"catastrophic overfitting in epoch {last.number}: {last.fgsm:.1%} withstand one step (FGSM) and only {last.pgd:.1%} "
-            "ten (PGD); train with more steps of the inner attack"
+            "twenty (PGD); train with more steps of the inner attack"
         )
     top = max(earlier, key=lambda e: e.pgd, default=last)
     if top.pgd - last.pgd > FALL:

@@ -14,7 +14,7 @@ class Epoch:
         number: epochs done.
         clean: the share of rows classified correctly, in [0, 1].
         fgsm, pgd: the share of the rows that the threat's goal is about that are classified correctly and stay so under one step of the
-            fast gradient method, and under ten steps of projected gradient ascent, at the threat's full radius.
+            fast gradient method, and under twenty steps of projected gradient ascent, at the threat's full radius.
         entropy: of the predicted classes, in nats; 0 for a constant predictor.
         loss: the mean training loss on attacked inputs; None for epoch 0.
         eps: the radius trained with at the end of the epoch, as a share of the threat's.

@@ -104,7 +104,7 @@ class Steps:
         loss = nn.functional.cross_entropy(scores, y, label_smoothing=self.recipe.label_smoothing)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip or math.inf)
-        return float(loss), float(norm)
+        return float(loss.detach()), float(norm)
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.trainee.device.type, dtype=torch.bfloat16, enabled=self.low)

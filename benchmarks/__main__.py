@@ -1,0 +1,106 @@
+"""`python -m benchmarks --data DIR`: run comparisons, write lines of JSON as they come and a Markdown table, and print promises kept and missed."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from rich.console import Console
+
+from benchmarks import cw, ddn, deepfool, fgsm, fmn, memory, overhead, pgd, table
+from benchmarks.comparison import Check, Row
+from benchmarks.measure import one_thread
+from benchmarks.options import Options
+
+COMPARISONS = {"overhead": overhead, "pgd": pgd, "fgsm": fgsm, "deepfool": deepfool, "fmn": fmn, "cw": cw, "ddn": ddn, "memory": memory}
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("vauban", "torch", "numpy", "foolbox", "adversarial-robustness-toolbox", "torchattacks", "adv-lib")
+
+
+def main() -> None:
+    """Read the command line and run what it asks for."""
+    given = _arguments()
+    one_thread()
+    console = Console(width=max(Console().width, 150))
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    lines: list[dict[str, Any]] = [about()]
+    carlini: list[Row] = []
+    with given.out.open("w") as file:
+        file.write(json.dumps(lines[0]) + "\n")
+        for name in given.only:
+            console.print(f"[bold]{name}[/bold]")
+            measured, found = _run(name, Options(given.data, given.n, given.quick), carlini)
+            carlini += [r for r in measured if isinstance(r, Row)] if name == "cw" else []
+            fresh = [m.line() if isinstance(m, Row) else m for m in measured] + [c.line() for c in found]
+            file.writelines(json.dumps(line) + "\n" for line in fresh)
+            file.flush()
+            table.show(fresh, console)
+            lines += fresh
+    given.out.with_suffix(".md").write_text(table.markdown(lines))
+    missed = [line["text"] for line in lines if line["kind"] == "check" and not line["holds"]]
+    console.print(
+        f"{given.out} and {given.out.with_suffix('.md').name}: {len(missed)} promises missed" + (": " + "; ".join(missed) if missed else "")
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Vauban beside ART, Foolbox, torchattacks and adv-lib.")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder that holds reference.py, models and data")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=list(COMPARISONS), metavar="A,B", help=", ".join(COMPARISONS))
+    parser.add_argument("--n", type=int, help="rows, instead of each comparison's own number")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the rows and fewer turns: minutes instead of an hour")
+    parser.add_argument(
+        "--out", type=Path, default=RESULTS / f"{datetime.date.today():%Y-%m-%d}.jsonl", metavar="FILE", help="lines of JSON"
+    )
+    given = parser.parse_args()
+    unknown = [name for name in given.only if name not in COMPARISONS]
+    if unknown:
+        parser.error(f"unknown comparison {unknown[0]!r}; there are {', '.join(COMPARISONS)}")
+    return given
+
+
+def _run(name: str, o: Options, carlini: list[Row]) -> tuple[list[Any], list[Check]]:
+    if name == "ddn":
+        return ddn.run(o, carlini)
+    return COMPARISONS[name].run(o)
+
+
+def about() -> dict[str, Any]:
+    """When, on what, and with which versions."""
+    return {
+        "kind": "run",
+        "date": f"{datetime.date.today():%Y-%m-%d}",
+        "python": platform.python_version(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+if __name__ == "__main__":
+    main()

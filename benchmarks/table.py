@@ -1,0 +1,111 @@
+"""From lines of JSON to a table in the terminal and one in Markdown."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Line = dict[str, Any]
+HEAD = (
+    "comparison",
+    "model",
+    "library",
+    "n",
+    "ms a row",
+    "over its passes",
+    "forwards",
+    "backwards",
+    "robust",
+    "success",
+    "median",
+    "illegal",
+)
+NOTES = (
+    "CPU time of one thread, the median of turns taken by all sides. *Over its passes*: that time over what the same passes cost on their own, "
+    "measured in the same process before and after; passes are counted at the model, in rows. *Robust*, *success*, *median* are judged by one "
+    "referee for all sides, on rows classified correctly; examples outside the box or the radius by more than 1e-5 (*illegal*) do not count."
+)
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """A number for a table; an empty cell where there is none."""
+    if value is None or not math.isfinite(value):
+        return ""
+    return f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def cells(line: Line) -> list[str]:
+    """One row of the table."""
+    if line["error"]:
+        return [line["comparison"], line["model"], line["side"], str(line["n"]), line["error"], *[""] * (len(HEAD) - 5)]
+    return [
+        line["comparison"], line["model"], line["side"], str(line["n"]), figure(None if line["seconds"] is None else 1e3 * line["seconds"] / line["n"]),
+        figure(line["overhead"]), figure(line["forwards"], 4), figure(line["backwards"], 4), figure(line["robust"]), figure(line["success"]),
+        figure(line["median"], 5), str(line["illegal"]),
+    ]  # fmt: skip
+
+
+def verdict(line: Line) -> list[str]:
+    """One promise: the text, what was measured, what was promised, and whether it holds."""
+    promised = line["promised"]
+    if promised is None or not math.isfinite(promised):
+        return [line["comparison"], line["text"], figure(line["measured"], 4), "", ""]
+    word = "not measured" if line["measured"] is None else "holds" if line["holds"] else "MISSED"
+    return [
+        line["comparison"],
+        line["text"],
+        figure(line["measured"], 4),
+        ("at least " if line["at_least"] else "at most ") + figure(promised, 4),
+        word,
+    ]
+
+
+def show(lines: Sequence[Line], console: Console) -> None:
+    """Print both tables."""
+    for title, head, made in _tables(lines):
+        table = Table(title=title, title_justify="left")
+        for name in head:
+            table.add_column(name, overflow="fold")
+        for row in made:
+            table.add_row(*row)
+        console.print(table)
+
+
+def markdown(lines: Sequence[Line]) -> str:
+    """Both tables as a page, with what they were measured on."""
+    parts = ["# Vauban beside other libraries", ""]
+    for run in (line for line in lines if line["kind"] == "run"):
+        versions = ", ".join(f"{k} {v}" for k, v in run["versions"].items())
+        parts += [f"Measured {run['date']} on {run['cpu']} ({run['cores']} cores, load {run['load']:g} at the start). {versions}.", ""]
+    parts += [NOTES, ""]
+    for title, head, made in _tables(lines):
+        parts += [f"## {title}", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+        parts += ["| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in made] + [""]
+    return "\n".join(parts)
+
+
+def _tables(lines: Sequence[Line]) -> list[tuple[str, tuple[str, ...], list[list[str]]]]:
+    rows = [cells(line) for line in lines if line["kind"] == "row"]
+    promises = [verdict(line) for line in lines if line["kind"] == "check"]
+    memory = [
+        [line["what"], figure(line["mib"], 5), figure(line["over"], 5), figure(line["seconds"], 3)]
+        for line in lines
+        if line["kind"] == "memory"
+    ]
+    found = [("Promises", ("comparison", "what", "measured", "promised", "verdict"), promises)] if promises else []
+    if rows:
+        found.append(("Measurements", HEAD, rows))
+    if memory:
+        found.append(("Peak memory", ("process", "peak resident, MiB", "over the one that only loads, MiB", "CPU seconds"), memory))
+    return found
+
+
+def read(file: Path) -> list[Line]:
+    """Lines of one file of results."""
+    return [json.loads(line) for line in file.read_text().splitlines() if line.strip()]

@@ -1,0 +1,42 @@
+"""Doubts about the evidence: too few rows, too little time, examples that did not hold."""
+
+from __future__ import annotations
+
+from vauban.campaign.doubts.scene import Scene
+from vauban.campaign.record import Doubt
+from vauban.measure import rows_to_decide
+
+WIDE = 0.1
+"""Without a promise to decide, an interval wider than this to either side says little."""
+
+
+def too_few_rows(scene: Scene) -> Doubt | None:
+    """The interval is too wide for the claim: it straddles the promise, or without one spans more than ten points either way."""
+    rate = scene.robust
+    if not rate.rows:
+        return None
+    low, high = rate.interval
+    name = scene.siege.threat.name
+    least = next((p.robust_accuracy for p in scene.plan.promises if p.threat == name and p.robust_accuracy is not None), None)
+    if least is None:
+        if high - low <= 2 * WIDE:
+            return None
+        return Doubt("too-few-rows", f"{rate.rows} rows place robust accuracy only within [{low:.0%}, {high:.0%}]")
+    if not low < least <= high:
+        return None
+    need = rows_to_decide(rate.value, least, rate.level)
+    more = f"about {need} would" if need and need > rate.rows else "no practical number would"
+    return Doubt("too-few-rows", f"{rate.rows} rows cannot tell {rate.value:.1%} from the promised {least:.1%}; {more}")
+
+
+def time_limit(scene: Scene) -> Doubt | None:
+    """An attack was cut short by the campaign's time limit."""
+    cut = [a.label for a in scene.attacks if a.stopped]
+    return Doubt("time-limit", f"out of time: {', '.join(cut)} did not finish, so the number is a ceiling") if cut else None
+
+
+def unverified(scene: Scene) -> Doubt | None:
+    """Examples that fooled the target once and not again; their rows count as standing."""
+    if not scene.unverified:
+        return None
+    return Doubt("unverified", f"the examples of {scene.unverified} rows did not fool the target when asked again; they count as withstood")

@@ -1,0 +1,95 @@
+"""Doubts about the attacks: signs that stronger ones would have found more."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from vauban.attacks import Attack, find
+from vauban.campaign.doubts.probe import Probe, probe_of
+from vauban.campaign.doubts.scene import Scene
+from vauban.campaign.record import Doubt
+from vauban.measure import mcnemar
+
+LEVEL = 0.05
+
+
+def beats(weak: Tensor, strong: Tensor) -> tuple[int, int] | None:
+    """Rows that only the weaker of two attacks broke, and only the stronger, where the weaker did significantly better (exact McNemar)."""
+    only_weak, only_strong = int((weak & ~strong).sum()), int((strong & ~weak).sum())
+    return (only_weak, only_strong) if only_weak > only_strong and mcnemar(only_weak, only_strong) < LEVEL else None
+
+
+def one_step_beats_many_step(scene: Scene) -> Doubt | None:
+    """One step along the gradient breaks more than many steps do (Athalye et al. 2018, section 3.1)."""
+    probe = probe_of(scene)
+    if not probe.has_gradient:
+        return None
+    found = beats(probe.by_one_step, probe.by_many_steps)
+    return found and Doubt(
+        "one-step-beats-many-step",
+        f"of {len(probe)} rows, one gradient step breaks {found[0]} that {probe.many_steps.name} does not, and {found[1]} the other way round: "
+        "gradients may be masked",
+    )
+
+
+def noise_beats_gradients(scene: Scene) -> Doubt | None:
+    """Random noise breaks more than gradients do (Athalye et al. 2018, section 3.1)."""
+    probe = probe_of(scene)
+    if not probe.has_gradient:
+        return None
+    found = beats(probe.by_noise, probe.by_many_steps)
+    return found and Doubt(
+        "noise-beats-gradients",
+        f"of {len(probe)} rows, random noise breaks {found[0]} that {probe.many_steps.name} does not, and {found[1]} the other way round: "
+        "gradients mislead",
+    )
+
+
+def unbounded_attack_fails(scene: Scene) -> Doubt | None:
+    """An attack that may change everything does not break every row (Carlini et al. 2019, section 5.2)."""
+    probe = probe_of(scene)
+    boundless = probe.boundless
+    if not probe.has_gradient or boundless is None:
+        return None
+    left = ~probe.broken(_unbounded(probe), boundless)
+    if not bool(left.any()):
+        return None
+    return Doubt(
+        "unbounded-attack-fails",
+        f"with no limit to the change, {int(left.sum())} of {len(probe)} rows still withstand {_unbounded(probe).name}: the attacks are misled",
+    )
+
+
+def _unbounded(probe: Probe) -> Attack:
+    if probe.siege.threat.perturbation.kind == "l0":
+        return find("jsma").bind(steps=max(math.ceil(probe.x[0].numel() / 2), 1))
+    return find("pgd").bind(steps=100, step=0.05, loss="margin")
+
+
+def more_steps_help(scene: Scene) -> Doubt | None:
+    """Rows that withstood the campaign fall when its longest climb is made four times as long."""
+    probe = probe_of(scene)
+    if not probe.has_gradient or not len(probe.survivors):
+        return None
+    longer = _longer(probe)
+    fell = int(probe.broken(longer, rows=probe.survivors).sum())
+    if fell < max(2, math.ceil(0.02 * len(probe))):
+        return None
+    return Doubt(
+        "more-steps-help",
+        f"{fell} of {len(probe.survivors)} sampled rows that withstood the campaign fall to {longer.name} with {longer.settings['steps']} steps: "
+        "the attacks stopped too early",
+    )
+
+
+def _longer(probe: Probe) -> Attack:
+    """The climb with the most steps among the campaign's attacks, four times as long, with steps half as far but able to cross the ball."""
+    climbs = [a for a in probe.siege.attacks if a.name in ("pgd", "bim")]
+    if probe.siege.threat.perturbation.kind == "l0":
+        return find("jsma").bind(steps=max(math.ceil(probe.x[0].numel() / 4), 1))
+    longest = max(climbs, key=lambda a: a.settings["steps"], default=None)
+    steps: int = longest.settings["steps"] if longest is not None else 25
+    step: float = longest.settings["step"] if longest is not None else 0.1
+    return find("pgd").bind(steps=4 * steps, step=max(step / 2, 1 / steps), loss="margin")

@@ -1,0 +1,121 @@
+"""From `[harden]` of a campaign file to a training: the module, the rows to train on, the threat, the inner attack and the recipe."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vauban.attacks import Attack
+from vauban.campaign.file.attackers import bound_attack, threat_of
+from vauban.campaign.file.model import DataTable, FileModel, HardenTable, ThreatTable
+from vauban.campaign.file.plan import Loader
+from vauban.campaign.file.source import Source
+from vauban.data import Rows
+from vauban.defences.training import Recipe
+from vauban.errors import BadPlan, BadTarget
+from vauban.target import Target, Torch
+from vauban.target.restricted import Restricted
+from vauban.threat import Threat, exact
+
+SHARED = 0.01
+"""At most this share of the audit's rows may be among the training rows; data sets do hold a few pictures twice."""
+
+
+@dataclass(frozen=True)
+class Hardening:
+    """A training, ready to run."""
+
+    target: Torch
+    rows: Rows
+    threat: Threat
+    attack: Attack
+    recipe: Recipe
+
+
+def hardening_of(model: FileModel, path: Path, *, epochs: int | None = None, trust_pickle: bool = False) -> Hardening:
+    """What `[harden]` says, loaded and bound.
+
+    Args:
+        epochs: instead of the file's.
+
+    Raises:
+        BadPlan: no rows to train on, no threat to train against, or rows of the audit among the training rows.
+        BadTarget: the target is no torch module.
+    """
+    source = Source(path, model.source.raw, model.source.lines)
+    loader, table = Loader(source, trust_pickle), model.harden or HardenTable()
+    if table.data is None:
+        raise source.told(
+            ("harden",), 'no rows to train on; add [harden.data] with load = "...", rows that the audit does not use', inside=False
+        )
+    audited = loader.data(model.data, model.seed, "data")
+    target = _torch(loader.target(model.target, audited.classes), source)
+    rows = loader.data(_like(table.data, model.data), model.seed, "harden", "data")
+    with source.blaming("harden", "data"):
+        check_apart(rows, audited)
+    place, against = _against(model, table, source)
+    with source.blaming(*place):
+        threat = threat_of(against, target, audited, source.base)
+    with source.blaming("harden", "attack"):
+        attack = bound_attack(table.attack, source.base)
+    with source.blaming("harden"):
+        said: dict[str, Any] = {f.name: getattr(table, f.name) for f in fields(Recipe)}
+        seed = model.seed if table.seed is None else table.seed
+        said.update(epochs=epochs or table.epochs, seed=seed)
+        recipe = Recipe(**said)
+    return Hardening(target, rows, threat, attack, recipe)
+
+
+def check_apart(rows: Rows, audited: Rows) -> None:
+    """Refuse training rows that are those of the audit, or of other classes.
+
+    Raises:
+        BadPlan: they are.
+    """
+    if rows.classes != audited.classes:
+        raise BadPlan(
+            f"the classes are {', '.join(rows.classes[:5])}, and those of the audit {', '.join(audited.classes[:5])}; set classes on both"
+        )
+    if rows.shape != audited.shape:
+        raise BadPlan(f"the inputs have shape {rows.shape}, and those of the audit {audited.shape}")
+    known = set(map(_digest, rows.x))
+    both = sum(_digest(x) in known for x in audited.x)
+    if both > SHARED * len(audited):
+        raise BadPlan(
+            f"{both} of the audit's {len(audited)} rows are among the rows to train on; a model must be judged on rows it has never seen"
+        )
+
+
+def _digest(x: Tensor) -> bytes:
+    return hashlib.blake2b(x.numpy().tobytes(), digest_size=16).digest()
+
+
+def _torch(target: Target, source: Source) -> Torch:
+    inner = target.target if isinstance(target, Restricted) else target
+    if not isinstance(inner, Torch):
+        raise source.told(("target", "load"), f"a {inner.kind} target cannot be trained; vauban harden needs a torch module", BadTarget)
+    return inner
+
+
+def _like(table: DataTable, audited: DataTable) -> DataTable:
+    """The training rows are read with the classes and bounds of the audit's, where they have none of their own."""
+    return table.model_copy(update={k: getattr(audited, k) for k in ("classes", "bounds") if getattr(table, k) is None})
+
+
+def _against(model: FileModel, table: HardenTable, source: Source) -> tuple[tuple[str | int, ...], ThreatTable]:
+    """The threat to train against, and where it stands in the file."""
+    usable = [i for i, t in enumerate(model.threat) if t.name == table.threat or (table.threat is None and _trainable(t))]
+    if not usable:
+        raise source.told(("harden",), "no threat has a radius and gradients; name one to train against with threat = ...", inside=False)
+    changes = {k: v for k, v in (("norm", table.norm), ("eps", table.eps)) if v is not None}
+    place = ("harden",) if changes else ("threat", usable[0])
+    return place, model.threat[usable[0]].model_copy(update={**changes, "access": None})
+
+
+def _trainable(table: ThreatTable) -> bool:
+    radius = table.eps is None or exact(table.eps) < float("inf")
+    return radius and table.access in (None, "gradient")
