@@ -102,7 +102,7 @@ def compare(name: str, w: World, sides: Sequence[Side], *, norm: float, eps: flo
             if not row.error and row.seconds <= LONG:
                 part = w.first(side.rows or len(w))
                 readings[side.name].append(timed(part, side.ready(part)))
-    return [_timed_row(row, readings[row.side], len(w)) for row in rows]
+    return [timed_row(row, readings[row.side]) for row in rows]
 
 
 def timed(w: World, strike: Strike) -> Reading:
@@ -120,7 +120,7 @@ def _counted_run(name: str, w: World, side: Side, norm: float, eps: float | None
     try:
         strike = side.ready(part)
         before = yardstick(part)
-        with counted(w.model) as passes:
+        with counted(w.model, w.bare) as passes:
             seconds = cpu_seconds(lambda: results.append(strike()))
         after = yardstick(part)
         verdict = judged(part, results[0], norm, eps)
@@ -128,17 +128,20 @@ def _counted_run(name: str, w: World, side: Side, norm: float, eps: float | None
         return replace(blank, error=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:160])
     n = len(part)
     row = replace(blank, seconds=seconds, forwards=passes.forwards / n, backwards=passes.backwards / n, **_fields(verdict))
-    return _timed_row(row, [(seconds, before, after)], n)
+    return timed_row(row, [(seconds, before, after)])
 
 
 def _fields(verdict: Judged) -> dict[str, Any]:
     return {"robust": verdict.robust, "success": verdict.success, "median": verdict.median, "illegal": verdict.illegal}
 
 
-def _timed_row(row: Row, readings: Sequence[Reading], n: int) -> Row:
+def timed_row(row: Row, readings: Sequence[Reading]) -> Row:
+    """A counted row with the times of its repeats, if there are any."""
     if row.error or not readings:
         return row
     part = row.n
+    if not row.forwards:
+        raise ValueError(f"{row.comparison}: {row.side} made no pass through the model it was given")
     limits = [before.joined(after).limit(row.forwards * part, row.backwards * part) for _, before, after in readings]
     return replace(
         row,

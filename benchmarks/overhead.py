@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from statistics import median
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.comparison import Check, Reading, Row, Side, Strike, compare, find, ratio, timed
+from benchmarks.comparison import Check, Reading, Row, Side, Strike, compare, find, ratio, timed, timed_row
 from benchmarks.options import Options
 from benchmarks.ours import vauban
 from benchmarks.world import World, world
@@ -63,27 +62,13 @@ def run(o: Options) -> tuple[list[Row], list[Check]]:
 
 def in_turns(name: str, w: World, rounds: int) -> tuple[list[Row], dict[str, list[Reading]]]:
     """A counted run of each side, then rounds in which each runs once; the ratios compare within a round."""
-    counts = compare(name, w, SIDES, norm=math.inf, eps=w.eps, repeats=0)
+    rows = compare(name, w, SIDES, norm=math.inf, eps=w.eps, repeats=0)
     readings: dict[str, list[Reading]] = {side.name: [] for side in SIDES}
     strikes = {side.name: side.ready(w) for side in SIDES}
-    passes = {"by hand": by_hand_passes(w), **{r.side: (r.forwards, r.backwards) for r in counts if r.side != "by hand"}}
     for _ in range(rounds):
         for side in SIDES:
             readings[side.name].append(timed(w, strikes[side.name]))
-    rows: list[Row] = []
-    for row in counts:
-        seconds = [s for s, _, _ in readings[row.side]]
-        limits = [a.joined(b).limit(*(k * len(w) for k in passes[row.side])) for _, a, b in readings[row.side]]
-        over = median(s / limit for s, limit in zip(seconds, limits, strict=True))
-        forwards, backwards = passes[row.side]
-        rows.append(replace(row, seconds=median(seconds), best=min(seconds), limit=median(limits), overhead=over, forwards=forwards,
-                            backwards=backwards, repeats=rounds))  # fmt: skip
-    return rows, readings
-
-
-def by_hand_passes(w: World) -> tuple[float, float]:
-    """The loop by hand uses the frozen copy, which nothing counts: forty steps and the last answer."""
-    return STEPS + 1.0, float(STEPS)
+    return [timed_row(row, readings[row.side]) for row in rows], readings
 
 
 def checks(batch: int, rows: Sequence[Row], readings: dict[str, list[Reading]]) -> list[Check]:

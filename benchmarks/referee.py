@@ -26,8 +26,8 @@ class Passes:
 
 
 @contextmanager
-def counted(model: nn.Module) -> Generator[Passes]:
-    """Count the rows that pass through a model, whoever calls it."""
+def counted(*models: nn.Module) -> Generator[Passes]:
+    """Count the rows that pass through any of the models, whoever calls them."""
     passes = Passes()
 
     def backward(gradient: Tensor) -> None:
@@ -38,11 +38,12 @@ def counted(model: nn.Module) -> Generator[Passes]:
         if out.requires_grad:
             out.register_hook(backward)
 
-    handle = model.register_forward_hook(forward)
+    handles = [model.register_forward_hook(forward) for model in models]
     try:
         yield passes
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from vauban.data.rows import Bound, Kind, Rows
 from vauban.data.tables import read_table
 from vauban.errors import BadData
 from vauban.noise import RowNoise
-from vauban.target.user_code import is_code
+from vauban.user_code import is_code
 
 Said = float | Sequence[float] | None
 

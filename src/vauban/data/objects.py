@@ -13,7 +13,7 @@ from torch import Tensor
 from vauban.data.raw import Array, Ask, Raw, as_groups
 from vauban.data.rows import Rows
 from vauban.errors import BadData, nearest
-from vauban.target.user_code import call, find
+from vauban.user_code import call, find
 
 KEYS = ("x", "y", "groups", "group_column", "classes", "ids", "lo", "hi", "features", "name")
 

@@ -15,7 +15,7 @@ from vauban.target.onnx import Onnx
 from vauban.target.restricted import restrict
 from vauban.target.sklearn import Sklearn
 from vauban.target.torch import Torch
-from vauban.target.user_code import call, find, is_code, needs_arguments
+from vauban.user_code import call, find, is_code, needs_arguments
 from vauban.target.weights import load_weights
 from vauban.threat import Access
 

@@ -50,22 +50,82 @@ def test_a_suite_comes_before_the_attacks_beside_it(campaign: Path) -> None:
 
 # (what stands in the good file, what stands there instead, the error, the sentence after the folder)
 MISTAKES = [
-    ('"pgd"', '"pdg"', BadPlan, "vauban.toml:20: [[threat]] \"insider\", [[threat.attack]] \"pdg\": no attack is named 'pdg'; did you mean 'pgd'?"),
-    ("steps = 5", "stepz = 5", BadPlan, "vauban.toml:21: [[threat]] \"insider\", [[threat.attack]] \"pgd\": attack 'pgd' has no setting 'stepz'; did you mean "),
-    ("steps = 5", "steps = 0", BadPlan, "vauban.toml:21: [[threat]] \"insider\", [[threat.attack]] \"pgd\": attack 'pgd': steps = 0 should be greater than or equal to 1"),
-    ("steps = 5", 'loss = "dl"', BadPlan, "vauban.toml:21: [[threat]] \"insider\", [[threat.attack]] \"pgd\": attack 'pgd': loss = 'dl' should be "),
-    ('"pgd"\nsteps = 5', '"ddn"', BadPlan, "vauban.toml:20: [[threat]] \"insider\", [[threat.attack]] \"ddn\": attack 'ddn' works on l2, and threat 'insider' allows linf"),
+    (
+        '"pgd"',
+        '"pdg"',
+        BadPlan,
+        "vauban.toml:20: [[threat]] \"insider\", [[threat.attack]] \"pdg\": no attack is named 'pdg'; did you mean 'pgd'?",
+    ),
+    (
+        "steps = 5",
+        "stepz = 5",
+        BadPlan,
+        "vauban.toml:21: [[threat]] \"insider\", [[threat.attack]] \"pgd\": attack 'pgd' has no setting 'stepz'; did you mean ",
+    ),
+    (
+        "steps = 5",
+        "steps = 0",
+        BadPlan,
+        'vauban.toml:21: [[threat]] "insider", [[threat.attack]] "pgd": attack \'pgd\': steps = 0 should be greater than or equal to 1',
+    ),
+    (
+        "steps = 5",
+        'loss = "dl"',
+        BadPlan,
+        "vauban.toml:21: [[threat]] \"insider\", [[threat.attack]] \"pgd\": attack 'pgd': loss = 'dl' should be ",
+    ),
+    (
+        '"pgd"\nsteps = 5',
+        '"ddn"',
+        BadPlan,
+        "vauban.toml:20: [[threat]] \"insider\", [[threat.attack]] \"ddn\": attack 'ddn' works on l2, and threat 'insider' allows linf",
+    ),
     ('"quick"', '"quik"', BadPlan, "vauban.toml:29: [[threat]] \"fraudster\": no suite is named 'quik'; did you mean 'quick'?"),
     ("eps = 0.5", "eps = -1", BadPlan, 'vauban.toml:26: [[threat]] "fraudster": eps = -1 must be positive, such as "8/255"'),
     ('"8/255"', "8", BadPlan, 'vauban.toml:18: [[threat]] "insider": eps = 8 is larger than the input range [0, 1]; did you mean "8/255"?'),
-    ('"8/255"', "inf", BadPlan, "vauban.toml:20: [[threat]] \"insider\", [[threat.attack]] \"pgd\": attack 'pgd' needs a radius, and threat 'insider' has eps = inf"),
-    ('eps = "8/255"', "rotation = 5", BadPlan, 'vauban.toml:16: [[threat]] "insider": rotation and translation need images; these inputs have shape (6,)'),
-    ('wanted = "live"', 'wanted = "lve"', BadPlan, "vauban.toml:27: [[threat]] \"fraudster\", goal: wanted = 'lve' is not a class; did you mean 'live'?"),
-    ('wanted = "live"', "wanted = 2", BadPlan, 'vauban.toml:27: [[threat]] "fraudster", goal: wanted = 2 is not a class; they are numbered 0 to 1'),
-    ('from = ["spoof"]', 'from = ["live"]', BadPlan, 'vauban.toml:27: [[threat]] "fraudster": goal: class 1 is both wanted and a source; its inputs would win untouched'),
+    (
+        '"8/255"',
+        "inf",
+        BadPlan,
+        "vauban.toml:20: [[threat]] \"insider\", [[threat.attack]] \"pgd\": attack 'pgd' needs a radius, and threat 'insider' has eps = inf",
+    ),
+    (
+        'eps = "8/255"',
+        "rotation = 5",
+        BadPlan,
+        'vauban.toml:16: [[threat]] "insider": rotation and translation need images; these inputs have shape (6,)',
+    ),
+    (
+        'wanted = "live"',
+        'wanted = "lve"',
+        BadPlan,
+        "vauban.toml:27: [[threat]] \"fraudster\", goal: wanted = 'lve' is not a class; did you mean 'live'?",
+    ),
+    (
+        'wanted = "live"',
+        "wanted = 2",
+        BadPlan,
+        'vauban.toml:27: [[threat]] "fraudster", goal: wanted = 2 is not a class; they are numbered 0 to 1',
+    ),
+    (
+        'from = ["spoof"]',
+        'from = ["live"]',
+        BadPlan,
+        'vauban.toml:27: [[threat]] "fraudster": goal: class 1 is both wanted and a source; its inputs would win untouched',
+    ),
     ('wanted = "live"', 'wanted = "w.npy"', BadPlan, 'vauban.toml:27: [[threat]] "fraudster", goal: wanted: w.npy cannot be read as .npy'),
-    ('norm = "l2"', 'mask = [true, false]', BadPlan, 'vauban.toml:25: [[threat]] "fraudster": mask has 2 values of shape (2,) for 6 features of shape (6,); give one for each'),
-    ('norm = "l2"', 'mask = [false, false, false, false, false, false]', BadPlan, 'vauban.toml:25: [[threat]] "fraudster": mask: no feature may change'),
+    (
+        'norm = "l2"',
+        "mask = [true, false]",
+        BadPlan,
+        'vauban.toml:25: [[threat]] "fraudster": mask has 2 values of shape (2,) for 6 features of shape (6,); give one for each',
+    ),
+    (
+        'norm = "l2"',
+        "mask = [false, false, false, false, false, false]",
+        BadPlan,
+        'vauban.toml:25: [[threat]] "fraudster": mask: no feature may change',
+    ),
     ("bounds = [0, 1]", "bounds = [0, 0.5]", BadData, "vauban.toml:9: [data]: d.npz: row "),
     ("bounds = [0, 1]", "rows = 41", BadData, "vauban.toml:9: [data]: d.npz: rows = 41 must be from 1 to 40"),
     ('"d.npz"', '"e.npz"', BadData, "vauban.toml:8: [data]: "),
@@ -73,17 +133,39 @@ MISTAKES = [
     ('load = "m.py:build"\n', 'load = "m.py:bild"\n', BadTarget, "vauban.toml:5: [target]: m.py has no 'bild'; did you mean 'build'?"),
     ('load = "m.py:build"\n', 'load = "m.py:build"\nweights = "w.safetensors"\n', BadTarget, "vauban.toml:6: [target]: "),
     ('load = "m.py:build"\n', 'load = "m.py:build"\noutputs = "logit"\n', BadTarget, "vauban.toml:6: [target]: "),
-    ('load = "m.py:build"\n', 'load = "m.py:build"\nreject = "maybe"\n', BadPlan, "vauban.toml:6: [target]: reject = 'maybe' is not a class; known names: live, spoof"),
+    (
+        'load = "m.py:build"\n',
+        'load = "m.py:build"\nreject = "maybe"\n',
+        BadPlan,
+        "vauban.toml:6: [target]: reject = 'maybe' is not a class; known names: live, spoof",
+    ),
     ('load = "m.py:build"\n', 'load = "m.pkl"\n', BadTarget, "vauban.toml:5: [target]: "),
-    ('name = "twin"\nload = "m.py:build"', 'name = "twin"\nload = "m.py:twin"', BadTarget, "vauban.toml:14: [[surrogate]] \"twin\": m.py has no 'twin'"),
-    ('load = "m.py:build"\n', 'load = "m.py:build"\naccess = "score"\n', NotGranted, "vauban.toml:21: [[threat]] \"insider\", [[threat.attack]] \"pgd\": attack 'pgd' needs gradient access, and the threat grants score"),
+    (
+        'name = "twin"\nload = "m.py:build"',
+        'name = "twin"\nload = "m.py:twin"',
+        BadTarget,
+        "vauban.toml:14: [[surrogate]] \"twin\": m.py has no 'twin'",
+    ),
+    (
+        'load = "m.py:build"\n',
+        'load = "m.py:build"\naccess = "score"\n',
+        NotGranted,
+        'vauban.toml:21: [[threat]] "insider", [[threat.attack]] "pgd": attack \'pgd\' needs gradient access, and the threat grants score',
+    ),
     ('load = "m.py:scores"\n', "", VaubanError, ""),
-    ('norm = "l2"', 'access = "label"', BadPlan, "vauban.toml:29: [[threat]] \"fraudster\": no attack of the suite 'quick' can act with label access"),
+    (
+        'norm = "l2"',
+        'access = "label"',
+        BadPlan,
+        "vauban.toml:29: [[threat]] \"fraudster\": no attack of the suite 'quick' can act with label access",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("old", "new", "kind", "sentence"), [m for m in MISTAKES if m[3]])
-def test_what_cannot_be_carried_out_is_told_with_its_line(campaign: Path, old: str, new: str, kind: type[VaubanError], sentence: str) -> None:
+def test_what_cannot_be_carried_out_is_told_with_its_line(
+    campaign: Path, old: str, new: str, kind: type[VaubanError], sentence: str
+) -> None:
     with pytest.raises(kind) as error:
         load(campaign, old, new)
     message = str(error.value)
@@ -94,7 +176,10 @@ def test_what_cannot_be_carried_out_is_told_with_its_line(campaign: Path, old: s
 def test_more_access_than_the_target_shows_needs_a_surrogate(campaign: Path) -> None:
     black = ('load = "m.py:build"\n', 'load = "m.py:build"\naccess = "label"\n')
     more = '\n[[threat]]\nname = "thief"\naccess = "gradient"\neps = 0.1\n'
-    campaign.write_text(campaign.read_text().replace("suite =", 'access = "label"\nsurrogate = "twin"\nsuite =').replace('"pgd"\nsteps = 5', '"blur"') + more)
+    campaign.write_text(
+        campaign.read_text().replace("suite =", 'access = "label"\nsurrogate = "twin"\nsuite =').replace('"pgd"\nsteps = 5', '"blur"')
+        + more
+    )
     campaign.write_text(campaign.read_text().replace('name = "insider"', 'name = "insider"\nsurrogate = "twin"'))
     with pytest.raises(NotGranted, match=r"access = 'gradient' is more than the target shows \(label\)"):
         load(campaign, *black)

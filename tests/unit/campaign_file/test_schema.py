@@ -29,7 +29,11 @@ def test_the_schema_is_a_schema_and_every_key_is_described() -> None:
 
 def test_what_init_writes_and_what_the_reader_takes_is_valid(good: str) -> None:
     validator = Draft202012Validator(schema())
-    for example in (good, campaign_text(Answers("m.py:build", "d.npz")), campaign_text(Answers("m.onnx", "d.csv", goal="a,b->3", bounds="0,255"))):
+    for example in (
+        good,
+        campaign_text(Answers("m.py:build", "d.npz")),
+        campaign_text(Answers("m.onnx", "d.csv", goal="a,b->3", bounds="0,255")),
+    ):
         assert list(validator.iter_errors(tomllib.loads(example))) == []
 
 

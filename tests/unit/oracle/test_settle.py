@@ -59,9 +59,9 @@ def test_an_example_beyond_the_radius_survives_the_wall_of_the_box() -> None:
     assert torch.allclose(o.outcome.distance, torch.full((3,), 0.8 * 2**0.5, dtype=torch.float64))
     o = siege(Touched(x), Ball(0.1, "l2"), x=x, y=y, settle="nearest")
     with attacking(o, minimal=True):
-        assert o.fooled(torch.full((3, 2), 1 + 1e-7)).all(), "a rounding beyond the wall is put back on it"
-        assert not o.fooled(torch.full((3, 2), 1.01)).any()
-    assert (o.outcome.best == 1).all()
+        assert o.fooled(torch.full((3, 2), -5e-8)).all(), "a rounding beyond the wall is put back on it"
+        assert not o.fooled(torch.full((3, 2), -1e-6)).any()
+    assert (o.outcome.best == 0).all()
 
 
 def test_an_example_a_hair_beyond_the_radius_is_kept_if_only_there_it_wins() -> None:

@@ -7,19 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vauban.attacks.registry import ATTACKS, Attack, Recipe
+from vauban.attacks.registry import Attack, Recipe
 from vauban.attacks.registry import find as registered
 from vauban.attacks.suites import suite
 from vauban.campaign.file.arrays import mask_of, wanted_of_rows
 from vauban.campaign.file.classes import class_index
+from vauban.campaign.file.guests import guests
 from vauban.campaign.file.model import AttackTable, FileModel, GoalTable, ThreatTable
 from vauban.campaign.file.source import Source
 from vauban.campaign.plan import Siege
 from vauban.data import Rows
 from vauban.errors import BadPlan, NotGranted
 from vauban.target import Mean, Surrogate, Target
-from vauban.target.user_code import find, is_code
 from vauban.threat import Access, Ball, Goal, Perturbation, Threat, Transformations
+from vauban.user_code import find, is_code
 
 
 def sieges_of(model: FileModel, source: Source, target: Target, data: Rows, surrogates: Mapping[str, Surrogate]) -> tuple[Siege, ...]:
@@ -132,13 +133,9 @@ def _goal(table: ThreatTable, target: Target, data: Rows, base: Path) -> Goal:
 
 
 def _own_attack(spec: str, base: Path) -> Recipe[...] | Attack:
-    """An attack from a person's file. It stays theirs: the registry is as before, so that the file may be read again."""
-    before = dict(ATTACKS)
-    try:
+    """An attack from a person's file."""
+    with guests():
         found = find(spec, base, BadPlan)
-    finally:
-        ATTACKS.clear()
-        ATTACKS.update(before)
     if not isinstance(found, Recipe | Attack):
         raise BadPlan(f"{spec} is {type(found).__name__}, not an attack; put @attack(...) over the function, from vauban.attacks")
     return found

@@ -111,7 +111,7 @@ CLASS = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]}
 
 Fraction = Annotated[float | str, BeforeValidator(_fraction), WithJsonSchema(SUM)]
 """A number, or an exact fraction such as "8/255"."""
-Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_share)]
 """A number in [0, 1]."""
 Numbers = Annotated[float | list[float], BeforeValidator(_numbers), WithJsonSchema(NUMBERS)]
 """One number, or one for each channel or feature."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from vauban.campaign.file.attackers import sieges_of
 from vauban.campaign.file.classes import class_index
+from vauban.campaign.file.guests import guests
 from vauban.campaign.file.model import DataTable, FileModel, ModelTable, SurrogateTable, TargetTable
 from vauban.campaign.file.read import check_names
 from vauban.campaign.file.resolved import resolved_of
@@ -17,7 +18,7 @@ from vauban.campaign.record import Promise
 from vauban.data import Rows, load_data
 from vauban.target import Surrogate, Target, load_target
 from vauban.target.surrogates import Own
-from vauban.target.user_code import find, is_code
+from vauban.user_code import find, is_code
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Loader:
     def data(self, table: DataTable, seed: int, *where: str) -> Rows:
         """The rows of `[data]`, or of another table of its shape at `where`."""
         lo, hi = table.bounds if table.bounds is not None else (None, None)
-        with self.source.blaming(*where):
+        with self.source.blaming(*where), guests():
             return load_data(
                 table.load,
                 base=self.source.base,
@@ -49,18 +50,19 @@ class Loader:
 
     def target(self, table: TargetTable, classes: tuple[str, ...]) -> Target:
         """The model under attack; `classes` names what `reject` may mean."""
-        with self.source.blaming("target"):
+        with self.source.blaming("target"), guests():
             reject = None if table.reject is None else class_index(table.reject, classes, "reject")
             return self._model(table, access=table.access, reject=reject, name=table.name)
 
     def surrogate(self, table: SurrogateTable, place: int) -> Surrogate:
         """A model of the attacker's own; a `Surrogate` that code names is taken as it is."""
         with self.source.blaming("surrogate", place):
-            if is_code(table.load):
-                found = find(table.load, self.source.base)
-                if isinstance(found, Surrogate) and not isinstance(found, Target):
-                    return found
-            return Own(self._model(table, name=table.name))
+            with guests():
+                found = find(table.load, self.source.base) if is_code(table.load) else None
+            if isinstance(found, Surrogate) and not isinstance(found, Target):
+                return found
+            with guests():
+                return Own(self._model(table, name=table.name))
 
     def _model(self, table: ModelTable, **more: Any) -> Target:
         return load_target(

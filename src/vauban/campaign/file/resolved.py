@@ -14,8 +14,8 @@ from vauban.campaign.plan import Siege
 from vauban.data import Rows
 from vauban.target import Surrogate, Target
 from vauban.target.surrogates import Own
-from vauban.target.user_code import is_code
 from vauban.threat import Ball, Goal, Perturbation
+from vauban.user_code import is_code
 from vauban.version import __version__
 
 

@@ -34,6 +34,8 @@ def _tidy(value: Any) -> Any:
     if "anyOf" in kept:
         kept.pop("anyOf")
         kept |= choices[0] if len(choices) == 1 else {"anyOf": choices}
+    if isinstance(kept.get("default"), dict):
+        kept["default"] = {k: v for k, v in kept["default"].items() if v is not None}
     if isinstance(kept.get("description"), str):
         kept["description"] = " ".join(kept["description"].split())
     return kept

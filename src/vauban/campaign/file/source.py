@@ -86,17 +86,22 @@ class Source:
             raise told from error
 
     def _spoken_of(self, where: Where, message: str) -> Where:
-        """The key of a table that a message is about: the one it sets ("eps = "), whose value it quotes, or that it names."""
+        """The key of a table that a message is about: the one it sets ("eps = "), whose value it quotes, or that it names.
+
+        Where it speaks of none, what is wrong is what was to be loaded, or the attack that was named.
+        """
         table = self.at(where)
         written = cast("dict[str, Any]", table) if isinstance(table, dict) else {}
-        set_: list[tuple[int, int, Where]] = []
-        for key, value in _keys(written):
-            word = str(key[-1])
-            for rank, pattern in enumerate((rf"(?<!\w){re.escape(word)} = ", _quoted(value), rf"(?<![\w.]){re.escape(word)}(?!\w)")):
-                found = re.search(pattern, message) if pattern else None
-                if found:
-                    set_.append((rank, found.start(), key))
-        return min(set_)[2] if set_ else ()
+        of_attack = where[-2:-1] == ("attack",)
+        found = [
+            (rank, match.start(), key)
+            for key, value in _keys(written)
+            if key != ("name",) or of_attack
+            for rank, pattern in enumerate(_mentions(str(key[-1]), value))
+            if pattern and (match := re.search(pattern, message))
+        ]
+        last = "name" if of_attack else "load"
+        return min(found)[2] if found else (last,) if last in written else ()
 
 
 def _keys(table: dict[str, Any]) -> list[tuple[Where, Any]]:
@@ -108,8 +113,11 @@ def _keys(table: dict[str, Any]) -> list[tuple[Where, Any]]:
     return own + ([(("goal", key), value) for key, value in cast("dict[str, Any]", goal).items()] if isinstance(goal, dict) else [])
 
 
-def _quoted(value: Any) -> str:
-    return re.escape(value) if isinstance(value, str) and len(value) > 2 else ""
+def _mentions(key: str, value: Any) -> tuple[str, str, str]:
+    """How a message may speak of a key, the surest way first."""
+    word = re.escape(key)
+    quoted = re.escape(value) if isinstance(value, str) and len(value) > 2 else ""
+    return rf"(?<!\w){word} = ", quoted, rf"(?<![\w.]){word}(?!\w)"
 
 
 def _without_threat(message: str) -> str:

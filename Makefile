@@ -1,0 +1,56 @@
+# The two commands of a newcomer: `make demo` and `make test`. Everything else is for those who build Vauban.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SOURCES := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint types docs docs-pages schema bench clean
+
+help:  ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.torch: constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) "torch==$$(sed -n 's/^torch==//p' constraints.txt)" numpy
+	@touch $@
+
+$(VENV)/.user: $(VENV)/.torch $(SOURCES)
+	$(PIP) -e '.[sklearn,onnx]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.torch $(SOURCES)
+	$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.user
+
+demo: $(VENV)/.user  ## train a small model, audit it, harden it, audit it again (about two minutes)
+	$(BIN)/python examples/digits/demo.py
+
+test: $(VENV)/.dev lint types  ## everything but what is marked slow
+	$(BIN)/mkdocs build --strict --quiet --site-dir site
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+test-slow: $(VENV)/.dev  ## what is marked slow
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -q -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+types: $(VENV)/.dev
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+docs-pages: $(VENV)/.dev  ## write the generated pages anew
+	$(BIN)/python docs/generate.py
+
+docs: $(VENV)/.dev  ## read the documentation at http://127.0.0.1:8000
+	$(BIN)/mkdocs serve
+
+bench:  ## measure against the peers; DATA=DIR says where the reference models lie
+	./benchmarks/environment.sh
+	.venv-bench/bin/python -m benchmarks --data "$(DATA)" $(ARGS)
+
+clean:  ## remove what was built, and nothing that was measured
+	rm -rf $(VENV) .venv-bench site build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
