@@ -86,7 +86,9 @@ def line(*values: float) -> tuple[Tensor, Tensor]:
     return torch.tensor(values)[:, None], torch.zeros(len(values), dtype=torch.long)
 
 
-def siege(model: nn.Module | Target | None = None, ball: Ball = FAR, *, n: int = 5, threat: dict[str, object] | None = None, **options: object) -> Oracle:
+def siege(
+    model: nn.Module | Target | None = None, ball: Ball = FAR, *, n: int = 5, threat: dict[str, object] | None = None, **options: object
+) -> Oracle:
     """An oracle over `n` rows of class 0 against a half-space; a counting model starts from zero."""
     x, y = rows(n)
     x, y = options.pop("x", x), options.pop("y", y)  # type: ignore[assignment]
@@ -99,7 +101,9 @@ def siege(model: nn.Module | Target | None = None, ball: Ball = FAR, *, n: int =
 
 
 @contextmanager
-def attacking(o: Oracle, access: Access = Access.GRADIENT, *, minimal: bool = False, queries: float = INF, name: str = "test") -> Generator[Oracle]:
+def attacking(
+    o: Oracle, access: Access = Access.GRADIENT, *, minimal: bool = False, queries: float = INF, name: str = "test"
+) -> Generator[Oracle]:
     """The span of an attack by hand."""
     with o.attacking(name, access, minimal=minimal, queries=queries):
         yield o

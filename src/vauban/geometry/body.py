@@ -85,8 +85,10 @@ class Body(ABC):
         lower, upper = limits
         if self.eps == INF:
             return torch.clamp(x, lower, upper)
-        d = (x if self.mask is None else torch.clamp(x, lower, upper)) - x0
-        return torch.clamp(x0 + self.cut(d, self.eps, x0.ndim - 1), lower, upper)
+        x = x if self.mask is None else torch.clamp(x, lower, upper)
+        d = x - x0
+        cut = self.cut(d, self.eps, x0.ndim - 1)
+        return torch.clamp(torch.where(cut == d, x, x0 + cut), lower, upper)  # x0 + (x - x0) would not always be x
 
     @abstractmethod
     def steepest(self, gradient: Tensor, size: float | Tensor = 1.0, room: tuple[Tensor, Tensor] | None = None) -> Tensor:

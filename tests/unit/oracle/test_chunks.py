@@ -33,6 +33,7 @@ def test_out_of_memory_halves_the_chunk_and_changes_no_answer(fits: int, error: 
     small = Small(100, error)
     o, whole = siege(small, FAR, n=9), siege(Halfspace(), FAR, n=9)
     small.fits = fits
+    small.sizes.clear()
     for each in (o, whole):
         pgd(each, steps=4, restarts=2)
     for field in ("broken", "queries", "gradients", "first"):
@@ -84,7 +85,13 @@ def test_every_question_is_the_same_in_chunks(max_rows: int) -> None:
         o = siege(Counting(), max_rows=rows)
         v = torch.stack([o.x, o.x + 0.01, o.x + 0.3])
         with attacking(o):
-            return [o.score(v), o.logits(v), *o.jacobian(v, lambda aim, z: torch.stack([aim.margin(z), z[:, 0]], 1), columns=2), *o.ascend(v, Aim.margin), o.fooled(v)]
+            return [
+                o.score(v),
+                o.logits(v),
+                *o.jacobian(v, lambda aim, z: torch.stack([aim.margin(z), z[:, 0]], 1), columns=2),
+                *o.ascend(v, Aim.margin),
+                o.fooled(v),
+            ]
 
     for a, b in zip(ask(max_rows), ask(1000), strict=True):
         assert torch.allclose(a.float(), b.float(), atol=1e-6)

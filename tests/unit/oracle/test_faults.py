@@ -121,7 +121,9 @@ def test_a_constant_of_each_row_finds_its_row_after_others_settle(lead: tuple[in
     own = model(o.x)[:, 1].detach()
     alive = torch.tensor([False, True, False, True, True])
     assert torch.allclose(value, torch.where(alive, own * torch.arange(1.0, 6.0), -INF).expand(*lead, 5))
-    assert torch.allclose(gradient.flatten(-3)[..., 0], torch.where(alive, torch.arange(1.0, 6.0) * model.w[0].detach(), 0.0).expand(*lead, 5))
+    assert torch.allclose(
+        gradient.flatten(-3)[..., 0], torch.where(alive, torch.arange(1.0, 6.0) * model.w[0].detach(), 0.0).expand(*lead, 5)
+    )
     for _ in o.steps(1):
         assert s.c.tolist() == [2.0, 4.0, 5.0]
         assert torch.allclose(o.score(v[..., :3, :, :, :] * 0 + o.x, weighted), (own * torch.arange(1.0, 6.0))[alive])
@@ -292,7 +294,9 @@ def test_words_are_made_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     bits = RowNoise.bits
     monkeypatch.setattr(vauban.noise, "BLOCK", 64)
-    monkeypatch.setattr(RowNoise, "bits", lambda self, *shape, where=None: (sizes.append(len(self) * math.prod(shape)), bits(self, *shape, where=where))[1])
+    monkeypatch.setattr(
+        RowNoise, "bits", lambda self, *shape, where=None: (sizes.append(len(self) * math.prod(shape)), bits(self, *shape, where=where))[1]
+    )
     assert torch.equal(RowNoise(ids, 0).uniform(30), whole[0])
     assert torch.equal(RowNoise(ids, 0).normal(3, 5), whole[1])
     assert max(sizes) <= 4 * 64

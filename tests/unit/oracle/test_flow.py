@@ -114,7 +114,9 @@ def test_an_attack_inside_another_gives_the_outer_view_back() -> None:
             assert not torch.equal(before, o.noise.uniform(3))
         assert o.ball.eps == FAR.eps
         assert len(o) == 5
-        assert o.fooled(lit(o, 1, 2)).tolist() == [False, True, False, False, False], "row 2 fell to the inner attack: it is settled here too"
+        assert o.fooled(lit(o, 1, 2)).tolist() == [False, True, False, False, False], (
+            "row 2 fell to the inner attack: it is settled here too"
+        )
         for _ in o.steps(1):
             assert s.i.tolist() == [0, 3, 4]
             o.fooled(o.project(o.x + 0.3))

@@ -74,7 +74,9 @@ def test_one_wanted_class_for_each_input_follows_the_row_id() -> None:
     [(Goal(), [3, 3, 3], [1, 2, 0], False), (Goal(reject_wins=True), [3, 3, 3], [1, 2, 0], True), (Goal.directional([0, 1], 2), [3, 3], [2, 2], False),
      (Goal(wanted=2, sources=(0, 1), reject_wins=True), [3, 3], [2, 2], True)],
 )  # fmt: skip
-def test_a_rejected_answer_is_no_success_unless_the_threat_says_so(goal: Goal, rejects: list[int], others: list[int], rejected_wins: bool) -> None:
+def test_a_rejected_answer_is_no_success_unless_the_threat_says_so(
+    goal: Goal, rejects: list[int], others: list[int], rejected_wins: bool
+) -> None:
     o = table(goal, reject=3)
     assert o.fooled(column(*rejects)).tolist() == [rejected_wins] * len(rejects)
     o = table(goal, reject=3)
@@ -148,8 +150,9 @@ def test_a_target_whose_class_count_changes_is_refused() -> None:
             return x[:, : 3 if float(x.max()) < 0.95 else 2]
 
     o = siege(Growing(), Ball(0.5), x=X[:3], y=Y[:3])
-    with pytest.raises(BadTarget, match="3 classes at first, and now outputs of shape"):
-        o.fooled(o.x + 0.1)
+    for question in (o.fooled, o.ascend):
+        with pytest.raises(BadTarget, match="3 classes at first, and now outputs of shape"):
+            question(o.x + 0.1)
 
 
 def test_mostly_non_finite_clean_scores_are_an_error() -> None:

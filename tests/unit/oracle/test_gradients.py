@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from worlds import Halfspace, rows
 
 from vauban.doors import Aim
-from vauban.errors import BadPlan
+from vauban.errors import BadPlan, BadTarget
 from vauban.noise import RowNoise
 from vauban.target import Expectation, Mean, Own, StraightThrough, Surrogate, Torch
 from vauban.threat import Access, Ball
 
 
 class Linear(nn.Module):
-    """Scores (0, w.x) with constant w."""
+    """Scores (0, w.x, -100) with constant w."""
 
     def __init__(self, w: float) -> None:
         super().__init__()
@@ -24,14 +24,14 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         z = x.flatten(1) @ self.w
-        return torch.stack([0 * z, z], 1)
+        return torch.stack([0 * z, z, 0 * z - 100], 1)
 
 
 def own(w: float) -> Torch:
     return Torch(Linear(w), outputs="logits")
 
 
-def gradient(surrogate: Surrogate | None, loss=Aim.margin, **options: object) -> Tensor:  # noqa: ANN001
+def gradient(surrogate: Surrogate | None, loss=Aim.margin, **options: object) -> Tensor:
     o = siege(options.pop("model", None), Ball(0.1), surrogate=surrogate, **options)
     with attacking(o):
         return o.ascend(o.x, loss)[1].flatten(1)
@@ -54,12 +54,14 @@ def test_straight_through_looks_through_the_step_and_points_past_it() -> None:
     class Square(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             s = x.flatten(1).square().sum(1)
-            return torch.stack([0 * s, s], 1)
+            return torch.stack([0 * s, s, 0 * s - 100], 1)
 
     x = rows()[0].flatten(1)
     square = Torch(Square(), outputs="logits")
     rounded = StraightThrough(torch.round, square)
-    assert torch.allclose(gradient(Own(rounded)), 2 * torch.round(x)), "the gradient of what follows, where the step lands; identity for the step"
+    assert torch.allclose(gradient(Own(rounded)), 2 * torch.round(x)), (
+        "the gradient of what follows, where the step lands; identity for the step"
+    )
     softened = StraightThrough(torch.round, square, backward=lambda v: 3 * v)
     assert torch.allclose(gradient(Own(softened)), 6 * torch.round(x))
     with pytest.raises(BadPlan, match="BPDA: the step gives"):
@@ -74,7 +76,7 @@ def test_an_expectation_has_the_mean_gradient_over_draws() -> None:
         def smooth(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
             assert draw is not None
             z = x.flatten(1).sum(1) * draw.uniform(1)[:, 0]
-            return torch.stack([0 * z, z], 1)
+            return torch.stack([0 * z, z, 0 * z - 100], 1)
 
     found = gradient(Expectation(Scaled(), draws=400))
     assert torch.allclose(found, torch.full((5, 36), 0.5), atol=0.05), "the mean of uniform draws"
@@ -100,6 +102,12 @@ def test_without_the_truth_an_attacker_believes_its_surrogate() -> None:
         _, _, fooled = o.explore(o.x)
         assert fooled.all()
     assert not o.outcome.broken.any()
+
+
+def test_a_surrogate_of_other_classes_is_refused_in_one_sentence() -> None:
+    o = siege(Halfspace(classes=2), Ball(0.4), surrogate=Own(own(1.0)))
+    with pytest.raises(BadTarget, match=r"the surrogate answers 5 inputs with shape \(5, 3\), and Halfspace has 2 classes"):
+        o.ascend(o.x)
 
 
 def test_an_interrupted_graph_gives_a_zero_gradient() -> None:

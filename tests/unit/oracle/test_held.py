@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vauban.attacks import pgd
 from vauban.target import Torch
-from vauban.threat import Ball
+from vauban.threat import Access, Ball
 
 
 class Net(nn.Module):
@@ -17,7 +17,7 @@ class Net(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(2, 4, 3, padding=1)
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
         self.norm = nn.BatchNorm2d(4)
         self.drop = nn.Dropout(0.5)
         self.fixed = nn.Conv2d(4, 4, 3).requires_grad_(False)
@@ -49,7 +49,7 @@ def model() -> Net:
     return net
 
 
-X, Y = torch.rand(4, 2, 6, 6, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 2, 0])
+X, Y = torch.rand(4, 3, 6, 6, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 2, 0])
 
 
 def test_after_an_attack_the_model_is_as_it_was(model: Net) -> None:
@@ -86,3 +86,25 @@ def test_answers_do_not_depend_on_the_layout(model: Net) -> None:
     plain, last = Torch(model, outputs="logits", channels_last=False), Torch(model, outputs="logits")
     with last.held():
         assert torch.allclose(last.scores(X), plain.scores(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
+def test_probes_and_steps_work_in_either_layout(model: Net, norm: str) -> None:
+    def walk(channels_last: bool) -> Tensor:
+        o = siege(
+            Torch(model, outputs="logits", channels_last=channels_last),
+            Ball({"linf": 0.1, "l0": 5}.get(norm, 1.0), norm),
+            x=X,
+            y=Y,
+            settle="nearest",
+        )
+        with o.attacking("walk", Access.GRADIENT):
+            v = torch.stack([o.x, o.x.flip(0)])
+            for size in (o.eps / 2, torch.full((len(o),), o.eps / 2)):
+                _, g = o.ascend(v)
+                v = o.project(v + o.steepest(g, v, size))
+                o.jacobian(v)
+                o.fooled(v)
+        return v
+
+    assert torch.allclose(walk(True), walk(False), atol=1e-5)

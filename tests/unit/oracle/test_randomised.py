@@ -17,7 +17,9 @@ N = 400
 def lucky(p: float, n: int = N, **options: object) -> Oracle:
     """A target that is never fooled at the clean inputs (0) and with chance p wherever they were moved."""
     x, y = torch.zeros(n, 1), torch.zeros(n, dtype=torch.long)
-    return siege(Noisy(lambda v: (v[:, 0] > 0) * p), Ball(0.5), x=x, y=y, threat={"access": Access.LABEL, **options.pop("threat", {})}, **options)  # type: ignore[dict-item]
+    return siege(
+        Noisy(lambda v: (v[:, 0] > 0) * p), Ball(0.5), x=x, y=y, threat={"access": Access.LABEL, **options.pop("threat", {})}, **options
+    )  # type: ignore[dict-item]
 
 
 def test_a_lucky_draw_settles_nothing() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from vauban.doors import Oracle, Rows
 
 HUGE = 1e10
-CHECKS = 10
+CHECKS = 20
 """How often, in one search, a row is asked whether its objective still falls."""
 
 
@@ -22,22 +22,24 @@ def start_search(o: Oracle, constant: float) -> Rows:
         ended=torch.zeros(n, dtype=torch.int64, device=like.device),
         found=torch.zeros(n, dtype=torch.bool, device=like.device),
         turn=torch.zeros(n, dtype=torch.int64, device=like.device),
+        best=like.new_full((n,), HUGE),
         last=like.new_full((n,), HUGE),
     )
 
 
 def next_turn(o: Oracle, q: Rows, won: Tensor, objective: Tensor, steps: int, searches: int) -> Tensor:
-    """Count one turn of each row. A row whose objective no longer falls, or that has had its steps, ends its search: its constant is
-    lowered if it won and raised if not, and after `searches` of them it leaves.
+    """Count one turn of each row. A row whose best objective has not fallen since the last check, or that has had its steps, ends its
+    search: its constant is lowered if it won and raised if not, and after `searches` of them it leaves.
 
     Returns:
         bool (n,): the rows that begin a new search and must be put back to their start.
     """
     q.found = q.found | won
     q.turn = q.turn + 1
+    q.best = torch.minimum(q.best, objective)
     check = (q.turn % max(steps // CHECKS, 1)) == 0
-    stuck = check & (objective > q.last * 0.9999)
-    q.last = torch.where(check, objective, q.last)
+    stuck = check & (q.best > q.last * 0.9999)
+    q.last = torch.where(check, q.best, q.last)
     over = stuck | (q.turn >= steps)
     if not bool(over.any()):
         return over
@@ -45,7 +47,7 @@ def next_turn(o: Oracle, q: Rows, won: Tensor, objective: Tensor, steps: int, se
     q.low = torch.where(over & ~q.found, torch.maximum(q.low, q.c), q.low)
     q.c = torch.where(over, torch.where(q.high < HUGE, (q.low + q.high) / 2, q.c * 10), q.c)
     q.found, q.turn = q.found & ~over, torch.where(over, 0, q.turn)
-    q.last = torch.where(over, HUGE, q.last)
+    q.last, q.best = torch.where(over, HUGE, q.last), torch.where(over, HUGE, q.best)
     q.ended = q.ended + over.long()
     o.leave(q.ended >= searches)
     return over

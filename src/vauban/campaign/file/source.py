@@ -92,15 +92,14 @@ class Source:
         """
         table = self.at(where)
         written = cast("dict[str, Any]", table) if isinstance(table, dict) else {}
-        of_attack = where[-2:-1] == ("attack",)
         found = [
             (rank, match.start(), key)
             for key, value in _keys(written)
-            if key != ("name",) or of_attack
+            if key != ("name",)  # errors speak of things by name, whatever is wrong with them
             for rank, pattern in enumerate(_mentions(str(key[-1]), value))
             if pattern and (match := re.search(pattern, message))
         ]
-        last = "name" if of_attack else "load"
+        last = "name" if where[-2:-1] == ("attack",) else "load"
         return min(found)[2] if found else (last,) if last in written else ()
 
 
@@ -113,11 +112,11 @@ def _keys(table: dict[str, Any]) -> list[tuple[Where, Any]]:
     return own + ([(("goal", key), value) for key, value in cast("dict[str, Any]", goal).items()] if isinstance(goal, dict) else [])
 
 
-def _mentions(key: str, value: Any) -> tuple[str, str, str]:
+def _mentions(key: str, value: Any) -> tuple[str, ...]:
     """How a message may speak of a key, the surest way first."""
     word = re.escape(key)
     quoted = re.escape(value) if isinstance(value, str) and len(value) > 2 else ""
-    return rf"(?<!\w){word} = ", quoted, rf"(?<![\w.]){word}(?!\w)"
+    return rf"(?<!\w){word} = ", quoted and f"'{quoted}'", rf"(?<![\w.]){word}(?!\w)", quoted
 
 
 def _without_threat(message: str) -> str:

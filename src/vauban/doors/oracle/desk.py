@@ -138,7 +138,7 @@ class Desk:
         assert self.surrogate is not None
         with torch.enable_grad():
             leaf = v.detach().requires_grad_()
-            soft = self.surrogate.smooth(self.space.decode(x, leaf), draw)
+            soft = self.referee.checked(self.surrogate.smooth(self.space.decode(x, leaf), draw), v.shape[0], self.surrogate)
             value = q.loss(aim, soft) if q.loss is not None else aim.cross_entropy(soft)
             gradient = gradient_of(value, leaf)
         z = soft.detach() if self.same else self.referee.scores(self.space.decode(x, v), draw) if q.truth else None

@@ -13,7 +13,7 @@ from vauban.doors.oracle.passes import Chunks
 from vauban.errors import BadTarget
 from vauban.geometry import Space, per_row
 from vauban.noise import RowNoise
-from vauban.target import Target
+from vauban.target import Surrogate, Target
 from vauban.threat import Access
 
 CONFIRMATIONS = 9
@@ -45,14 +45,20 @@ class Referee:
             BadTarget: the number of classes changed since the first answer.
         """
         if self.target.access >= Access.SCORE:
-            z = self.target.scores(x, draw)
-            if z.shape != (len(x), self.classes):
-                raise BadTarget(f"{self.target.name}: {self.classes} classes at first, and now outputs of shape {tuple(z.shape)} for {len(x)} inputs")
-            return z.to(x.device)
+            return self.checked(self.target.scores(x, draw), x.shape[0], self.target).to(x.device)
         labels = self.target.labels(x, draw).to(x.device)
         if bool(((labels < 0) | (labels >= self.classes)).any()):
             raise BadTarget(f"{self.target.name}: answered class {int(labels.max())}; the labels are 0 to {self.classes - 1}")
         return torch.nn.functional.one_hot(labels, self.classes).to(torch.float32)
+
+    def checked(self, z: Tensor, rows: int, by: Surrogate) -> Tensor:
+        """Scores of the target or of a stand-in, once they have the shape of the first answer."""
+        if z.shape == (rows, self.classes):
+            return z
+        name, shape = self.target.name, tuple(z.shape)
+        if by is self.target:
+            raise BadTarget(f"{name}: {self.classes} classes at first, and now outputs of shape {shape} for {rows} inputs")
+        raise BadTarget(f"the surrogate answers {rows} inputs with shape {shape}, and {name} has {self.classes} classes; give one with as many")
 
     def ask(self, x: Tensor, v: Tensor, noise: RowNoise | None) -> Tensor:
         """Scores (m, classes) of the inputs that variables v stand for, uncharged."""

@@ -103,7 +103,7 @@ class View:
         each, inner = gradient.shape[: gradient.ndim - self.v0.ndim + 1], self.v0.shape[1:]
         sizes = size.expand(each).reshape(-1) if isinstance(size, Tensor) else size
         rooms = None if room is None else (room[0].expand_as(gradient).reshape(-1, *inner), room[1].expand_as(gradient).reshape(-1, *inner))
-        return self.body.steepest(gradient.reshape(-1, *inner), sizes, rooms).view(gradient.shape)
+        return self.body.steepest(gradient.reshape(-1, *inner), sizes, rooms).reshape(gradient.shape)
 
     def last(self, v: Tensor, where: Tensor | None, before: Tensor) -> Tensor:
         """The last of several questions on each row; what there was before where it was not asked."""
