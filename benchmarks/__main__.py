@@ -1,4 +1,4 @@
-"""`python -m benchmarks --data DIR`: run comparisons, write lines of JSON as they come and a Markdown table, and print promises kept and missed."""
+"""`python -m benchmarks --data DIR`: run comparisons, write lines of JSON as they come, then a Markdown table; print what was missed."""
 
 from __future__ import annotations
 
@@ -46,9 +46,8 @@ def main() -> None:
             lines += fresh
     given.out.with_suffix(".md").write_text(table.markdown(lines))
     missed = [line["text"] for line in lines if line["kind"] == "check" and not line["holds"]]
-    console.print(
-        f"{given.out} and {given.out.with_suffix('.md').name}: {len(missed)} promises missed" + (": " + "; ".join(missed) if missed else "")
-    )
+    said = "".join(f"\n  {text}" for text in missed)
+    console.print(f"{given.out} and {given.out.with_suffix('.md').name}: {len(missed)} promises missed{said}")
 
 
 def _arguments() -> argparse.Namespace:

@@ -15,7 +15,7 @@ from benchmarks.measure import Yard, cpu_seconds, yardstick
 from benchmarks.referee import Judged, counted, judged
 from benchmarks.world import World
 
-LONG = 6.0
+LONG = 3.0
 """Runs that take more CPU seconds than this are not repeated."""
 
 Strike = Callable[[], Tensor]
@@ -171,10 +171,19 @@ def ratio(a: float | None, b: float | None) -> float | None:
     return a / b
 
 
-def fastest(rows: Sequence[Row], model: str, but: Sequence[str] = ("vauban",), success: float = 0.0) -> float | None:
+def fastest(rows: Sequence[Row], model: str, success: float = 0.0) -> float | None:
     """CPU seconds for one input of the fastest other library, of those that succeed often enough."""
-    found = [
-        per_row(r) for r in rows if r.model == model and not r.side.startswith(tuple(but)) and not r.error and (r.success or 0) >= success
-    ]
-    found = [s for s in found if math.isfinite(s)]
-    return min(found) if found else None
+    others = [r for r in rows if r.model == model and not r.side.startswith("vauban") and not r.error and (r.success or 0) >= success]
+    return min((per_row(r) for r in others if math.isfinite(r.seconds)), default=None)
+
+
+def median_ratio(a: Row | None, b: Row | None) -> float | None:
+    """The median distance of one side over that of another."""
+    return ratio(None if a is None else a.median, None if b is None else b.median)
+
+
+def above_strongest(rows: Sequence[Row], model: str) -> float | None:
+    """Our robust accuracy less the lowest that another library reached; positive means that it was stronger."""
+    ours = find(rows, model, "vauban")
+    others = [r.robust for r in rows if r.model == model and not r.side.startswith("vauban") and r.robust is not None]
+    return None if ours is None or ours.robust is None or not others else ours.robust - min(others)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks import cw
-from benchmarks.comparison import Check, Row, Side, compare, find, per_row, ratio
+from benchmarks.comparison import Check, Row, Side, compare, find, median_ratio, per_row, ratio
 from benchmarks.options import Options
 from benchmarks.ours import smallest
 from benchmarks.peers import adv_lib, foolbox
@@ -40,10 +40,8 @@ def checks(rows: Sequence[Row], long: Sequence[Row]) -> list[Check]:
     """On the plainly trained tiny CNN."""
     model = "mnist-std"
     ours = find(rows, model, "vauban")
-    found = []
+    found: list[Check] = []
     for side, whose in (("vauban", "ours"), ("foolbox", "Foolbox's")):
-        other = find(long, model, side)
-        median = ratio(None if ours is None else ours.median, None if other is None else other.median)
-        found.append(Check(NAME, f"{model}: median L2 over C&W 9x1000 ({whose})", median, 1.005))
+        found.append(Check(NAME, f"{model}: median L2 over C&W 9x1000 ({whose})", median_ratio(ours, find(long, model, side)), 1.005))
     cost = ratio(per_row(ours), per_row(find(long, model, "foolbox")))
     return [*found, Check(NAME, f"{model}: time over Foolbox's C&W 9x1000", cost, 1 / 40)]

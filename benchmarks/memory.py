@@ -1,8 +1,8 @@
 """Peak memory with 10,000 CIFAR-sized rows: one oracle, and an audit, each in a process of its own.
 
-Measured is the greatest resident memory of the process (Linux: VmHWM of /proc/self/status, which starts anew with the program; elsewhere
-ru_maxrss), less that of a process that imports the same, loads the model and the same 10,000 float32 rows (117 MiB) and stops. Steps are few:
-memory does not grow with them.
+Measured is the greatest resident memory of the process (on Linux VmHWM of /proc/self/status, since ru_maxrss begins at what the parent
+had; elsewhere ru_maxrss), less that of a process that imports the same, loads the model and the same 10,000 float32 rows (117 MiB) and
+stops. Steps are few: memory does not grow with them.
 """
 
 from __future__ import annotations

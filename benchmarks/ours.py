@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from torch import Tensor
+
 from benchmarks.comparison import Ready, Strike
 from benchmarks.world import World
 from vauban.attacks import Attack
@@ -19,7 +21,7 @@ def vauban(attack: Attack, norm: float = math.inf, *, within: bool = True, settl
     def ready(w: World) -> Strike:
         target, threat = Torch(w.model), Threat("bench", Ball(w.eps if within else math.inf, norm))
 
-        def strike():  # noqa: ANN202
+        def strike() -> Tensor:
             oracle = Oracle(target, w.x, w.y, threat, settle=settle)
             attack(oracle)
             return oracle.outcome.best

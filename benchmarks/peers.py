@@ -20,7 +20,7 @@ UNUSED = ("visdom", "torchvision", "torchvision.models")
 
 @cache
 def _adv_lib() -> ModuleType:
-    """adv-lib, whose package imports a plotting library and torchvision for parts that are not used here: empty modules stand in for them."""
+    """adv-lib, which imports a plotting library and torchvision for parts that are not used here: empty modules stand in for them."""
     stand_ins = {name: ModuleType(name) for name in UNUSED if name not in sys.modules}
     sys.modules.update(stand_ins)
     sys.modules["torchvision"].models = sys.modules["torchvision.models"]  # type: ignore[attr-defined]

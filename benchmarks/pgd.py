@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from benchmarks.comparison import Check, Row, Side, compare, fastest, find, per_row, ratio
+from benchmarks.comparison import Check, Row, Side, above_strongest, compare, fastest, find, per_row, ratio
 from benchmarks.options import Options
 from benchmarks.ours import vauban
 from benchmarks.peers import adv_lib, art, foolbox, torchattacks
@@ -39,15 +39,9 @@ def run(o: Options) -> tuple[list[Row], list[Check]]:
 def checks(rows: Sequence[Row]) -> list[Check]:
     """On the adversarially trained ResNet."""
     model = "cifar-at"
-    ours = find(rows, model, "vauban")
-    times = {side: ratio(per_row(find(rows, model, side)), per_row(ours)) for side in ("foolbox", "art")}
-    others = [r.robust for r in rows if r.model == model and not r.side.startswith("vauban") and r.robust is not None]
-    above = None if ours is None or ours.robust is None or not others else ours.robust - min(others)
-    return [
-        Check(
-            NAME, f"{model}: times faster than the fastest other library", ratio(fastest(rows, model), per_row(ours)), 2.5, at_least=True
-        ),
-        Check(NAME, f"{model}: times faster than Foolbox", times["foolbox"], 3.5, at_least=True),
-        Check(NAME, f"{model}: times faster than ART", times["art"], 3.5, at_least=True),
-        Check(NAME, f"{model}: robust accuracy above the strongest other's", above, 0.0),
-    ]
+    ours = per_row(find(rows, model, "vauban"))
+    found = [Check(NAME, f"{model}: times faster than the fastest other library", ratio(fastest(rows, model), ours), 2.5, at_least=True)]
+    for side, named in (("foolbox", "Foolbox"), ("art", "ART")):
+        times = ratio(per_row(find(rows, model, side)), ours)
+        found.append(Check(NAME, f"{model}: times faster than {named}", times, 3.5, at_least=True))
+    return [*found, Check(NAME, f"{model}: robust accuracy above the strongest other's", above_strongest(rows, model), 0.0)]

@@ -26,11 +26,11 @@ HEAD = (
     "median",
     "illegal",
 )
-NOTES = (
-    "CPU time of one thread, the median of turns taken by all sides. *Over its passes*: that time over what the same passes cost on their own, "
-    "measured in the same process before and after; passes are counted at the model, in rows. *Robust*, *success*, *median* are judged by one "
-    "referee for all sides, on rows classified correctly; examples outside the box or the radius by more than 1e-5 (*illegal*) do not count."
-)
+NOTES = """
+CPU time of one thread, the median of turns taken by all sides. *Over its passes*: that time over what the same passes cost on their own,
+measured in the same process before and after; passes are counted at the model, in rows. *Robust*, *success* and *median* are judged by
+one referee for all sides, on rows classified correctly; examples outside the box or the radius by more than 1e-5 (*illegal*) do not count.
+"""
 
 
 def figure(value: float | None, digits: int = 3) -> str:
@@ -42,28 +42,24 @@ def figure(value: float | None, digits: int = 3) -> str:
 
 def cells(line: Line) -> list[str]:
     """One row of the table."""
+    found = [line["comparison"], line["model"], line["side"], str(line["n"])]
     if line["error"]:
-        return [line["comparison"], line["model"], line["side"], str(line["n"]), line["error"], *[""] * (len(HEAD) - 5)]
-    return [
-        line["comparison"], line["model"], line["side"], str(line["n"]), figure(None if line["seconds"] is None else 1e3 * line["seconds"] / line["n"]),
-        figure(line["overhead"]), figure(line["forwards"], 4), figure(line["backwards"], 4), figure(line["robust"]), figure(line["success"]),
-        figure(line["median"], 5), str(line["illegal"]),
-    ]  # fmt: skip
+        return [*found, line["error"], *[""] * (len(HEAD) - 5)]
+    each = None if line["seconds"] is None else 1e3 * line["seconds"] / line["n"]
+    numbers = [
+        (each, 3),
+        *((line[k], d) for k, d in (("overhead", 3), ("forwards", 4), ("backwards", 4), ("robust", 3), ("success", 3), ("median", 5))),
+    ]
+    return [*found, *(figure(value, digits) for value, digits in numbers), str(line["illegal"])]
 
 
 def verdict(line: Line) -> list[str]:
     """One promise: the text, what was measured, what was promised, and whether it holds."""
-    promised = line["promised"]
-    if promised is None or not math.isfinite(promised):
-        return [line["comparison"], line["text"], figure(line["measured"], 4), "", ""]
+    promised, found = line["promised"], [line["comparison"], line["text"], figure(line["measured"], 4)]
+    if promised is None:
+        return [*found, "", ""]
     word = "not measured" if line["measured"] is None else "holds" if line["holds"] else "MISSED"
-    return [
-        line["comparison"],
-        line["text"],
-        figure(line["measured"], 4),
-        ("at least " if line["at_least"] else "at most ") + figure(promised, 4),
-        word,
-    ]
+    return [*found, ("at least " if line["at_least"] else "at most ") + figure(promised, 4), word]
 
 
 def show(lines: Sequence[Line], console: Console) -> None:
@@ -83,7 +79,7 @@ def markdown(lines: Sequence[Line]) -> str:
     for run in (line for line in lines if line["kind"] == "run"):
         versions = ", ".join(f"{k} {v}" for k, v in run["versions"].items())
         parts += [f"Measured {run['date']} on {run['cpu']} ({run['cores']} cores, load {run['load']:g} at the start). {versions}.", ""]
-    parts += [NOTES, ""]
+    parts += [NOTES.strip(), ""]
     for title, head, made in _tables(lines):
         parts += [f"## {title}", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
         parts += ["| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in made] + [""]
@@ -91,19 +87,15 @@ def markdown(lines: Sequence[Line]) -> str:
 
 
 def _tables(lines: Sequence[Line]) -> list[tuple[str, tuple[str, ...], list[list[str]]]]:
-    rows = [cells(line) for line in lines if line["kind"] == "row"]
-    promises = [verdict(line) for line in lines if line["kind"] == "check"]
-    memory = [
-        [line["what"], figure(line["mib"], 5), figure(line["over"], 5), figure(line["seconds"], 3)]
-        for line in lines
-        if line["kind"] == "memory"
+    """Titles, heads and rows of those tables that have any."""
+    kinds = {kind: [line for line in lines if line["kind"] == kind] for kind in ("check", "row", "memory")}
+    memory = [[m["what"], figure(m["mib"], 5), figure(m["over"], 5), figure(m["seconds"])] for m in kinds["memory"]]
+    found = [
+        ("Promises", ("comparison", "what", "measured", "promised", "verdict"), [verdict(line) for line in kinds["check"]]),
+        ("Measurements", HEAD, [cells(line) for line in kinds["row"]]),
+        ("Peak memory", ("process", "peak resident, MiB", "over the one that only loads, MiB", "CPU seconds"), memory),
     ]
-    found = [("Promises", ("comparison", "what", "measured", "promised", "verdict"), promises)] if promises else []
-    if rows:
-        found.append(("Measurements", HEAD, rows))
-    if memory:
-        found.append(("Peak memory", ("process", "peak resident, MiB", "over the one that only loads, MiB", "CPU seconds"), memory))
-    return found
+    return [table for table in found if table[2]]
 
 
 def read(file: Path) -> list[Line]:

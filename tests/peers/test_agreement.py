@@ -66,7 +66,9 @@ def test_fmn_finds_nothing_further_than_foolbox(digits, p: float, named: str) ->
 def test_carlini_and_wagner_find_the_distances_of_foolbox(digits) -> None:
     part = digits.first(100)
     ours = part.median(part.vauban(cw_l2.bind(steps=500, searches=9), 2), 2)
-    theirs = part.median(part.foolbox(lambda fa: fa.L2CarliniWagnerAttack(binary_search_steps=9, steps=500, stepsize=0.01, initial_const=1e-3)), 2)
+    theirs = part.median(
+        part.foolbox(lambda fa: fa.L2CarliniWagnerAttack(binary_search_steps=9, steps=500, stepsize=0.01, initial_const=1e-3)), 2
+    )
     assert ours == pytest.approx(theirs, rel=0.01)
 
 

