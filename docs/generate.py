@@ -1,4 +1,4 @@
-"""Write the pages that follow from the code: attacks, campaign file, command line, Python names, record format, and the README's table.
+"""Write what follows from the code: pages of attacks, keys, verbs, names and the record; the README's table; and what was measured.
 
 python docs/generate.py          # writes them; `make docs-pages` does the same
 """
@@ -32,6 +32,16 @@ NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0", "transformations": 
 RECORD = (
     "Record", "TargetCard", "DataCard", "Finding", "ThreatCard", "AttackResult", "Rate", "Curve", "Group", "Doubt", "Promise",
 )  # fmt: skip
+BENCHMARKS = """# Benchmarks
+
+`make bench DATA=DIR` builds an environment of its own, measures Vauban beside ART, Foolbox, torchattacks and adversarial-library on the models and data
+in `DIR`, and writes lines of JSON and a table to `benchmarks/results/`. Nothing below was typed by hand.
+
+* Times are CPU seconds of one thread, beside bare passes of the same model on the same rows measured in the same process.
+* All libraries get the same rows and the same settings, and one referee judges all examples: inside the box, inside the radius, misclassified.
+* Differences of less than 5% (tiny CNN) or 15% (ResNet) are within the noise of a busy machine.
+
+`benchmarks/README.md` in the repository says the rest."""
 TABLES = {
     "FileModel": ("", "The top of the file"),
     "TargetTable": ("[target]", "The model under attack"),
@@ -54,6 +64,7 @@ def pages() -> dict[str, str]:
     found["reference/cli.md"] = cli_page()
     found["reference/python.md"] = python_page()
     found["reference/record.md"] = record_page()
+    found["benchmarks.md"] = benchmarks_page()
     return {path: NOTE + text.rstrip() + "\n" for path, text in found.items()}
 
 
@@ -66,14 +77,21 @@ def main() -> None:
     for old in (HERE / "attacks").glob("*.md"):
         if f"attacks/{old.name}" not in made:
             old.unlink()
-    readme = HERE.parent / "README.md"
-    readme.write_text(with_table(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, kept in (("README.md", with_table), ("mkdocs.yml", with_navigation)):
+        file = HERE.parent / name
+        file.write_text(kept(file.read_text(encoding="utf-8")), encoding="utf-8")
     sys.stdout.write(f"{len(made)} pages\n")
 
 
 def with_table(readme: str) -> str:
     """The README with the table of attacks between its two marks."""
     return re.sub(r"(<!-- attacks -->\n).*?(<!-- /attacks -->)", lambda m: m[1] + attack_table() + m[2], readme, flags=re.DOTALL)
+
+
+def with_navigation(site: str) -> str:
+    """mkdocs.yml with the pages of the attacks between its two marks."""
+    lines = "".join(f"      - {name}: attacks/{name}.md\n" for name in sorted(ATTACKS))
+    return re.sub(r"(      # attacks,.*\n).*?(      # /attacks\n)", lambda m: m[1] + lines + m[2], site, flags=re.DOTALL)
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -334,6 +352,13 @@ def _shape(kind: Any) -> str:
     said = {n.strip(): t for names, t in entries_of(kind, "Attributes") for n in names.split(",")}
     rows = ([f"`{f.name}`", f"`{f.type}`", plain(said.get(f.name, ""))] for f in fields(kind))
     return f"## {kind.__name__}\n\n{plain(first_line(kind))}\n\n" + table(["field", "type", "meaning"], rows)
+
+
+def benchmarks_page() -> str:
+    """How Vauban is measured beside other libraries, and every table that was kept."""
+    kept = sorted((HERE.parent / "benchmarks" / "results").glob("*.md"))
+    results = [re.sub(r"(?m)^#", "##", file.read_text(encoding="utf-8")).strip() for file in kept]
+    return "\n\n".join([BENCHMARKS, *(results or ["No results are kept in `benchmarks/results/` yet."])])
 
 
 def first_line(value: object) -> str:

@@ -21,11 +21,14 @@ def dark_spot(o: Oracle, spots: int = 50) -> None:
     """Blacken a random 2x2 spot of the picture, and look whether the answer changes."""
     height, width = o.x.shape[-2:]
     for _ in o.steps(spots):  # rows that have fallen are dropped between two steps, and the loop ends when none is left
-        top, left = (o.noise.integers(side - 1, 1)[:, 0] for side in (height, width))  # noise that belongs to the rows
-        rows, columns = torch.arange(height)[None, :, None], torch.arange(width)[None, None, :]
-        spot = (rows - top[:, None, None]).clamp(0, 1) == rows - top[:, None, None]
-        spot = spot & ((columns - left[:, None, None]).clamp(0, 1) == columns - left[:, None, None])
-        o.fooled(torch.where(spot[:, None], 0.0, o.x))
+        down, along = covered(o.noise.integers(height - 1, 1), height), covered(o.noise.integers(width - 1, 1), width)
+        spot = down[:, None, :, None] & along[:, None, None, :]
+        o.fooled(torch.where(spot, 0.0, o.x))
+
+
+def covered(first: torch.Tensor, side: int) -> torch.Tensor:
+    """Which places of a side are the first or the one after it, bool (rows, side)."""
+    return (torch.arange(side) == first) | (torch.arange(side) == first + 1)
 
 
 def brightest_quarter() -> tuple[nn.Module, torch.Tensor, torch.Tensor]:

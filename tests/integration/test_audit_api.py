@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import vauban
 from vauban import Ball, Goal, Record, Threat, Verdict
 from vauban.attacks import find
 from vauban.campaign.api import as_attack
+from vauban.campaign.doubts.evidence import time_limit
 from vauban.campaign.plan import Plan, Siege
 from vauban.campaign.run import audit_plan
 from vauban.campaign.run.table import SCHEMA
@@ -48,6 +50,7 @@ def blobs() -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
     return model, x, y
 
 
+audit = partial(vauban.audit, doubters=())
 INSIDER = Threat("insider", Ball(0.12))
 FEW = ("uniform-noise", "fgsm", find("pgd").bind(steps=10), find("fmn").bind(steps=20))
 
@@ -59,7 +62,7 @@ def timeless(record: Record) -> Record:
 
 def test_chunks_of_3_and_of_100_give_the_same_verdicts(blobs: Any) -> None:
     model, x, y = blobs
-    small, large = (vauban.audit(model, x, y, INSIDER, attacks=FEW, chunk=c)["insider"] for c in (3, 100))
+    small, large = (audit(model, x, y, INSIDER, attacks=FEW, chunk=c)["insider"] for c in (3, 100))
     assert 0 < large.robust.hits < large.robust.rows
     assert small.standing() == large.standing()
     assert (small.confusion, small.classes, small.clean) == (large.confusion, large.classes, large.clean)
@@ -75,15 +78,15 @@ def test_the_order_of_the_rows_changes_no_verdict(blobs: Any) -> None:
     bound = tuple(as_attack(a) for a in FEW)
     plan = Plan("order", vauban.Torch(model), data, (Siege(INSIDER, bound),), chunk=7)
     mixed = replace(plan, data=Rows(x[order], y[order], ("a", "b", "c"), order))
-    straight, shuffled = audit_plan(plan)["insider"], audit_plan(mixed)["insider"]
+    straight, shuffled = audit_plan(plan, doubters=())["insider"], audit_plan(mixed, doubters=())["insider"]
     assert straight.standing() == shuffled.standing()
     assert straight.rows == shuffled.rows == "0-47"
 
 
 def test_two_runs_are_the_same_but_for_the_time(blobs: Any, tmp_path: Path) -> None:
     model, x, y = blobs
-    memory = vauban.audit(model, x, y, INSIDER, attacks=FEW, chunk=20)
-    disk = vauban.audit(model, x.numpy(), y.numpy(), INSIDER, attacks=FEW, chunk=20, folder=tmp_path)
+    memory = audit(model, x, y, INSIDER, attacks=FEW, chunk=20)
+    disk = audit(model, x.numpy(), y.numpy(), INSIDER, attacks=FEW, chunk=20, folder=tmp_path)
     assert timeless(memory) == timeless(disk)
     (folder,) = tmp_path.iterdir()
     assert Record.read(folder) == disk
@@ -96,9 +99,9 @@ def test_two_runs_are_the_same_but_for_the_time(blobs: Any, tmp_path: Path) -> N
 
 def test_a_promise_that_changes_needs_no_new_attack(blobs: Any, tmp_path: Path) -> None:
     model, x, y = blobs
-    kept = vauban.audit(model, x, y, INSIDER, attacks=["fgsm"], promises={"insider": 0.1}, folder=tmp_path)
+    kept = audit(model, x, y, INSIDER, attacks=["fgsm"], promises={"insider": 0.1}, folder=tmp_path)
     events: list[Any] = []
-    broken = vauban.audit(model, x, y, INSIDER, attacks=["fgsm"], promises={"insider": 0.99}, folder=tmp_path, progress=events.append)
+    broken = audit(model, x, y, INSIDER, attacks=["fgsm"], promises={"insider": 0.99}, folder=tmp_path, progress=events.append)
     assert len(list(tmp_path.iterdir())) == 1
     assert events[0].complete
     assert kept.holds
@@ -110,8 +113,8 @@ def test_a_promise_that_changes_needs_no_new_attack(blobs: Any, tmp_path: Path) 
 def test_a_folder_without_inputs_holds_none(blobs: Any, tmp_path: Path) -> None:
     """The same run with inputs says which bytes to look for."""
     model, x, y = blobs
-    vauban.audit(model, x, y, INSIDER, attacks=FEW, folder=tmp_path / "with", chunk=20)
-    vauban.audit(model, x, y, INSIDER, attacks=FEW, folder=tmp_path / "without", chunk=20, keep_inputs=False)
+    audit(model, x, y, INSIDER, attacks=FEW, folder=tmp_path / "with", chunk=20)
+    audit(model, x, y, INSIDER, attacks=FEW, folder=tmp_path / "without", chunk=20, keep_inputs=False)
     saved = [load_file(f)["x"] for f in (tmp_path / "with").glob("*/adversarial/insider/*.safetensors")]
     values = torch.cat([*saved, x]).flatten().tolist()
     assert holding(tmp_path / "with", values)
@@ -133,18 +136,18 @@ def holding(folder: Path, values: list[float]) -> list[Path]:
 def test_a_time_limit_that_is_hit_is_recorded_and_a_doubt(blobs: Any) -> None:
     model, x, y = blobs
     limited = replace(INSIDER, seconds=1e-6)
-    found = vauban.audit(model, x, y, limited, attacks=FEW, promises={"insider": 0.1}, chunk=20)["insider"]
+    record = audit(model, x, y, limited, attacks=FEW, promises={"insider": 0.1}, chunk=20, doubters=(time_limit,))
+    found = record["insider"]
     assert {a.stopped for a in found.attacks} == {"time limit"}
     assert found.robust == found.clean
     assert [d.name for d in found.doubts] == ["time-limit"]
-    record = vauban.audit(model, x, y, limited, attacks=FEW, promises={"insider": 0.1})
     assert verdict(record) is Verdict.INCONCLUSIVE
 
 
 def test_a_time_limit_in_the_midst_stops_between_questions(blobs: Any) -> None:
     model, x, y = blobs
     endless = find("pgd").bind(steps=10_000_000, step=1e-6)
-    found = vauban.audit(model, x, y, replace(INSIDER, seconds=0.5), attacks=[endless, "fgsm"])["insider"]
+    found = audit(model, x, y, replace(INSIDER, seconds=0.5), attacks=[endless, "fgsm"])["insider"]
     assert [a.stopped for a in found.attacks] == ["time limit", "time limit"]
     assert found.attacks[1].tried == 0
     assert found.seconds < 10
@@ -162,7 +165,7 @@ def test_a_model_that_answers_nothing_finite_is_refused_in_one_sentence(blobs: A
             return x[:, :3] * self.w * torch.nan
 
     with pytest.raises(BadTarget, match="finite"):
-        vauban.audit(Nan(), x, y, INSIDER)
+        audit(Nan(), x, y, INSIDER)
 
 
 def test_a_model_that_is_nan_for_some_rows_is_judged_on_the_whole_whatever_the_chunks(blobs: Any) -> None:
@@ -180,7 +183,7 @@ def test_a_model_that_is_nan_for_some_rows_is_judged_on_the_whole_whatever_the_c
     bad = int((x[:, 1] > 0.72).sum())
     assert 3 < bad < 24
     order = (x[:, 1] <= 0.72).int().argsort(stable=True)  # all rows with NaN first, so that whole chunks have nothing else
-    small, large = (vauban.audit(Some(), x[order], y[order], INSIDER, attacks=["fgsm"], chunk=c)["insider"] for c in (3, 100))
+    small, large = (audit(Some(), x[order], y[order], INSIDER, attacks=["fgsm"], chunk=c)["insider"] for c in (3, 100))
     assert small.standing() == large.standing()
     assert small.clean.hits <= 48 - bad
 
@@ -198,7 +201,7 @@ def test_a_full_disk_is_one_sentence_and_what_was_finished_is_kept(blobs: Any, t
         real(path, content)
 
     def audited() -> Record:
-        return vauban.audit(model, x, y, INSIDER, attacks=["fgsm"], chunk=12, folder=tmp_path)
+        return audit(model, x, y, INSIDER, attacks=["fgsm"], chunk=12, folder=tmp_path)
 
     with monkeypatch.context() as patch:
         patch.setattr(store, "write_atomically", full)
@@ -213,7 +216,7 @@ def test_a_full_disk_is_one_sentence_and_what_was_finished_is_kept(blobs: Any, t
 def test_threats_stand_apart_and_their_files_do_not_collide(blobs: Any, tmp_path: Path) -> None:
     model, x, y = blobs
     threats = [Threat("a & b", Ball(0.05)), Threat("a | b", Ball(0.3)), Threat("to b", Ball(0.3), goal=Goal.directional([0, 2], 1))]
-    record = vauban.audit(model, x, y, threats, attacks=["fgsm"], folder=tmp_path)
+    record = audit(model, x, y, threats, attacks=["fgsm"], folder=tmp_path)
     assert record["a & b"].robust.value > record["a | b"].robust.value
     assert record["to b"].robust.rows == int((y != 1).sum())
     assert sorted(p.name for p in next(tmp_path.iterdir()).glob("rows/*")) == sorted(slug(t.name) for t in threats)
@@ -221,7 +224,7 @@ def test_threats_stand_apart_and_their_files_do_not_collide(blobs: Any, tmp_path
 
 def test_an_unbounded_threat_gives_a_record_that_can_be_read_again(blobs: Any, tmp_path: Path) -> None:
     model, x, y = blobs
-    record = vauban.audit(model, x, y, Threat("any size", Ball(norm=2)), attacks=["ddn"], folder=tmp_path)
+    record = audit(model, x, y, Threat("any size", Ball(norm=2)), attacks=["ddn"], folder=tmp_path)
     assert record["any size"].robust.hits == 0
     assert Record.read(next(tmp_path.iterdir())) == record
     assert record["any size"].threat.eps == 2.0  # the diagonal of the unit cube in four dimensions
@@ -233,13 +236,13 @@ def test_estimators_and_functions_are_taken_as_they_are(blobs: Any) -> None:
 
     score = Threat("outsider", Ball(0.1), access=vauban.Access.SCORE)
     estimator = LogisticRegression().fit(x.numpy(), y.numpy())
-    assert vauban.audit(estimator, x, y, score, suite="baselines")["outsider"].clean.value > 0.8
+    assert audit(estimator, x, y, score, suite="baselines")["outsider"].clean.value > 0.8
 
     def scores(x: np.ndarray) -> np.ndarray:
         return model(torch.from_numpy(x)).detach().numpy()
 
-    record = vauban.audit(scores, x, y, Threat("thief", Ball(0.12)), attacks=["fgsm"], surrogate=vauban.Own(vauban.Torch(model)))
-    direct = vauban.audit(model, x, y, Threat("thief", Ball(0.12)), attacks=["fgsm"])
+    record = audit(scores, x, y, Threat("thief", Ball(0.12)), attacks=["fgsm"], surrogate=vauban.Own(vauban.Torch(model)))
+    direct = audit(model, x, y, Threat("thief", Ball(0.12)), attacks=["fgsm"])
     assert record["thief"].standing() == direct["thief"].standing()
     assert record["thief"].attacks[0].surrogate_backwards == 1
 
@@ -247,17 +250,17 @@ def test_estimators_and_functions_are_taken_as_they_are(blobs: Any) -> None:
 @pytest.mark.parametrize(
     ("call", "error", "says"),
     [
-        (vauban.audit, BadPlan, "no threat: say what"),
-        (lambda m, x, y: vauban.audit(m, x, y, INSIDER, promises={"insder": 0.5}), BadPlan, "did you mean 'insider'"),
-        (lambda m, x, y: vauban.audit(m, x, y, INSIDER, promises={"insider": 45}), BadPlan, "must be a share"),
-        (lambda m, x, y: vauban.audit(m, x, y, INSIDER, promises={"insider": {"robust": 1}}), BadPlan, "did you mean 'robust_accuracy'"),
-        (lambda m, x, y: vauban.audit(m, x, y, INSIDER, attacks=["pdg"]), BadPlan, "did you mean 'pgd'"),
-        (lambda m, x, y: vauban.audit(m, x, y, INSIDER, suite="standrad"), BadPlan, "did you mean 'standard'"),
-        (lambda m, x, y: vauban.audit(m, x, y, INSIDER, attacks=[]), BadPlan, "has no attack"),
-        (lambda m, x, y: vauban.audit(3, x, y, INSIDER), BadTarget, "the target is int"),
-        (lambda m, x, y: vauban.audit(m, x * 2, y, INSIDER), BadData, "outside"),
-        (lambda m, x, y: vauban.audit(m, x, y[:-1], INSIDER), BadData, "48 inputs and 47 labels"),
-        (lambda m, x, y: vauban.audit(m, x, y + 1, INSIDER), BadData, "label 3 is out of range"),
+        (audit, BadPlan, "no threat: say what"),
+        (lambda m, x, y: audit(m, x, y, INSIDER, promises={"insder": 0.5}), BadPlan, "did you mean 'insider'"),
+        (lambda m, x, y: audit(m, x, y, INSIDER, promises={"insider": 45}), BadPlan, "must be a share"),
+        (lambda m, x, y: audit(m, x, y, INSIDER, promises={"insider": {"robust": 1}}), BadPlan, "did you mean 'robust_accuracy'"),
+        (lambda m, x, y: audit(m, x, y, INSIDER, attacks=["pdg"]), BadPlan, "did you mean 'pgd'"),
+        (lambda m, x, y: audit(m, x, y, INSIDER, suite="standrad"), BadPlan, "did you mean 'standard'"),
+        (lambda m, x, y: audit(m, x, y, INSIDER, attacks=[]), BadPlan, "has no attack"),
+        (lambda m, x, y: audit(3, x, y, INSIDER), BadTarget, "the target is int"),
+        (lambda m, x, y: audit(m, x * 2, y, INSIDER), BadData, "outside"),
+        (lambda m, x, y: audit(m, x, y[:-1], INSIDER), BadData, "48 inputs and 47 labels"),
+        (lambda m, x, y: audit(m, x, y + 1, INSIDER), BadData, "label 3 is out of range"),
     ],
 )
 def test_what_cannot_be_done_gets_one_clear_sentence(blobs: Any, call: Callable[..., Any], error: type[Exception], says: str) -> None:

@@ -104,6 +104,8 @@ def test_the_generated_pages_are_those_that_the_code_gives(generate: ModuleType)
     assert {f"attacks/{p.name}" for p in (DOCS / "attacks").glob("*.md")} <= made.keys()
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert generate.with_table(readme) == readme, "run `make docs-pages`: the README's table of attacks"
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert generate.with_navigation(site) == site, "run `make docs-pages`: the navigation in mkdocs.yml"
 
 
 def test_every_attack_has_a_page_and_stands_in_the_navigation() -> None:

@@ -161,10 +161,13 @@ class Recipe(Generic[P]):
         parameters = self.parameters
         if len(args) > len(parameters):
             raise BadPlan(f"attack {self.facts.name!r} takes at most {len(parameters)} settings, and {len(args)} were given")
-        chosen = {**dict(zip(parameters, args, strict=False)), **settings}
-        for name in chosen:
+        placed = dict(zip(parameters, args, strict=False))
+        for name, value in settings.items():
             if name not in parameters:
                 raise BadPlan(f"attack {self.facts.name!r} has no setting {name!r}; {nearest(name, parameters)}")
+            if name in placed:
+                raise BadPlan(f"attack {self.facts.name!r}: the setting {name!r} is given twice, as {placed[name]!r} and as {value!r}")
+        chosen = {**placed, **settings}
         values = {n: _checked(self.facts.name, n, chosen.get(n, p.default), self._adapters[n]) for n, p in parameters.items()}
         function = cast("Callable[..., None]", self.function)
         return Attack(self.facts, MappingProxyType(values), lambda o: function(o, **values))
@@ -173,10 +176,9 @@ class Recipe(Generic[P]):
 def _checked(attack: str, name: str, value: object, adapter: TypeAdapter[Any]) -> Any:
     try:
         return adapter.validate_python(value)
-    except BadPlan as error:
-        raise BadPlan(f"attack {attack!r}: {name}: {error}") from error
     except ValidationError as error:
         why = error.errors()[0]["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        why = why.removeprefix(f"a number = {value!r} ").removeprefix("a number ")
         raise BadPlan(f"attack {attack!r}: {name} = {value!r} {why}") from error
 
 

@@ -122,5 +122,6 @@ def told(result: Hardened, model: FileModel, file: Path, weights: Path, said: Ou
     said.say(f"epoch {result.best} of {len(result.history) - 1}, {took}")
     if result.stopped:
         said.say(f"! stopped early: {result.stopped}")
-    said.say("These rows chose the epoch; the audit's own rows tell how robust the model is. To audit it, say under [target]:")
+    said.say("These rows chose the epoch, and the model may have known them before: only the audit's own rows tell how robust it is.")
+    said.say("To audit it, write under [target]:")
     said.say(f'\nweights = "{Path(os.path.relpath(weights, file.parent)).as_posix()}"')

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from spine import attacking, siege
+from spine import Table, attacking, siege
 
 from vauban.attacks.parts.adam import adam_step
-from vauban.attacks.parts.box import from_tanh, middle_and_half, to_tanh
+from vauban.attacks.parts.box import EDGE, from_tanh, middle_and_half, to_tanh
 from vauban.attacks.parts.losses import LOSSES, cross_entropy, dlr, margin, probability_margin
 from vauban.attacks.parts.select import cosine, pick
 from vauban.attacks.parts.starts import random_change, random_start, start_of
@@ -66,13 +66,14 @@ def test_dlr_is_the_papers() -> None:
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("goal", GOALS, ids=["untargeted", "wanted"])
 def test_every_objective_is_to_be_raised(name: str, goal: Goal) -> None:
-    """A step up its gradient raises the margin, for small steps, of nearly every row."""
+    """A small step up its gradient raises it, and but for DLR, which may also lower the scale, the margin."""
     z, y = scores(5, 200)
     a = aim(goal, y, 5)
     leaf = z.clone().requires_grad_()
     gradient = torch.autograd.grad(LOSSES[name](a, leaf).sum(), leaf)[0]
     stepped = z + 1e-2 * gradient / gradient.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    assert (margin(a, stepped) >= margin(a, z) - 1e-6).float().mean() > 0.95
+    assert (LOSSES[name](a, stepped) >= LOSSES[name](a, z) - 1e-6).float().mean() > 0.95, "but where the runner-up changes"
+    assert name == "dlr" or (margin(a, stepped) >= margin(a, z) - 1e-6).float().mean() > 0.95
     assert torch.equal(LOSSES[name](a, z)[3:4], LOSSES[name](aim(goal, y[3:4], 5), z[3:4])), "row by row"
 
 
@@ -94,7 +95,10 @@ def test_adam_is_torchs_row_by_row_and_may_start_anew() -> None:
         theirs.grad = gradient.clone()
         optimiser.step()
     assert torch.allclose(mine, theirs, atol=1e-5)
-    s.m, s.v = pick(torch.tensor([False, True, False]), torch.zeros(3, 4), s.m), pick(torch.tensor([False, True, False]), torch.zeros(3, 4), s.v)
+    s.m, s.v = (
+        pick(torch.tensor([False, True, False]), torch.zeros(3, 4), s.m),
+        pick(torch.tensor([False, True, False]), torch.zeros(3, 4), s.v),
+    )
     s.age = torch.tensor([6.0, 0.0, 6.0])
     step = adam_step(s, gradients[0], 0.1)
     assert torch.allclose(step[1], -0.1 * gradients[0, 1].sign(), atol=1e-4), "a first step has the length of the rate"
@@ -108,7 +112,7 @@ def test_the_change_of_variable_keeps_the_box_and_comes_back(lo: float, width: f
     middle, half = middle_and_half((lower, upper))
     w = to_tanh(x, middle, half)
     back, slope = from_tanh(w, middle, half)
-    assert torch.allclose(back, x, atol=1e-5 * width + 1e-5)
+    assert torch.allclose(back, x, atol=(1 - EDGE) * width / 2 + 1e-5)
     far, _ = from_tanh(w + 100, middle, half)
     assert torch.allclose(far, upper, atol=1e-5 * (abs(lo) + width))
     h = 1e-2
@@ -128,8 +132,6 @@ def test_the_cosine_falls_from_first_to_last() -> None:
 def test_random_starts_fill_the_ball_and_nothing_else(norm: str, eps: float) -> None:
     n = 300
     x, y = torch.full((n, 2, 5), 0.5), torch.zeros(n, dtype=torch.long)
-    from spine import Table
-
     o = siege(Table(2), Ball(eps, norm), x=x, y=y)
     with attacking(o):
         v = random_start(o)
@@ -143,10 +145,14 @@ def test_random_starts_fill_the_ball_and_nothing_else(norm: str, eps: float) -> 
             assert (d == 7).all()
             assert abs(float(((v - o.x) != 0).float().mean(0).std())) < 0.05, "no feature is preferred"
         else:
-            assert stats.kstest((d / eps).numpy() ** 10, "uniform").pvalue > 1e-4, "uniform in volume: the radius to the power of the dimension"
+            assert stats.kstest((d / eps).numpy() ** 10, "uniform").pvalue > 1e-4, (
+                "uniform in volume: the radius to the power of the dimension"
+            )
             assert abs(float((v - o.x).mean())) < 0.01
         assert torch.equal(start_of(o, "clean"), o.x)
         if norm != "l0":
             surface = random_change(o, eps, surface=True)
-            assert torch.allclose(o.ball.distance(torch.zeros_like(surface), surface), torch.full((n,), eps, dtype=torch.float64), rtol=1e-5)
+            assert torch.allclose(
+                o.ball.distance(torch.zeros_like(surface), surface), torch.full((n,), eps, dtype=torch.float64), rtol=1e-5
+            )
     assert math.isfinite(float(v.sum()))

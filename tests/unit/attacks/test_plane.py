@@ -103,7 +103,9 @@ def test_a_wanted_class_is_reached_where_it_can_be(wanted: int) -> None:
         ("ead", "l1", {"steps": 300, "searches": 9, "rate": 0.05, "beta": 0.001}, 0.9, 1.2),
     ],
 )
-def test_smallest_changes_are_near_the_grids_and_never_below(name: str, norm: str, settings: dict[str, object], share: float, within: float) -> None:
+def test_smallest_changes_are_near_the_grids_and_never_below(
+    name: str, norm: str, settings: dict[str, object], share: float, within: float
+) -> None:
     smallest = truth(norm)[2]
     step = 2.0 / SIDE
     d = run(name, norm, INF, **settings).outcome.distance

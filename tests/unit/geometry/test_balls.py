@@ -186,7 +186,11 @@ def test_norms_of_rows_are_numpys() -> None:
 
 def test_a_mask_or_bounds_of_the_wrong_length_are_refused() -> None:
     x = torch.zeros(2, 4)
-    for ball, what in ((Ball(1, "l2", lo=[0, 0]), "lo has 2 values"), (Ball(1, "l2", mask=[True]), "mask: 1 values"), (Ball(5, "l0"), "eps = 5 features")):
+    for ball, what in (
+        (Ball(1, "l2", lo=[0, 0]), "lo has 2 values"),
+        (Ball(1, "l2", mask=[True]), "mask: 1 values"),
+        (Ball(5, "l0"), "eps = 5 features"),
+    ):
         with pytest.raises(BadPlan, match=what):
             body_of(ball, x)
 

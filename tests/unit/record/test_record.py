@@ -12,15 +12,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vauban.campaign.record import (
-    SCHEMA, AttackResult, Curve, DataCard, Doubt, Finding, Group, Promise, Rate, Record, TargetCard, ThreatCard,
-    pack_bits, pack_ids, unpack_bits, unpack_ids, write_atomically,
+    SCHEMA,
+    AttackResult,
+    Curve,
+    DataCard,
+    Doubt,
+    Finding,
+    Group,
+    Promise,
+    Rate,
+    Record,
+    TargetCard,
+    ThreatCard,
+    pack_bits,
+    pack_ids,
+    unpack_bits,
+    unpack_ids,
+    write_atomically,
 )  # fmt: skip
 from vauban.errors import BadRun
 
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
 TEXT = st.text(max_size=20)
 RATE = st.integers(0, 10_000).flatmap(lambda n: st.builds(Rate, st.integers(0, n), st.just(n), st.sampled_from([0.9, 0.95, 0.99])))
-JSON = st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | NUMBER | TEXT, lambda s: st.lists(s, max_size=3), max_leaves=4)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | NUMBER | TEXT, lambda s: st.lists(s, max_size=3), max_leaves=4
+)
 
 
 def tuples(of: st.SearchStrategy) -> st.SearchStrategy:
@@ -28,7 +45,16 @@ def tuples(of: st.SearchStrategy) -> st.SearchStrategy:
 
 
 CARD = st.builds(
-    ThreatCard, TEXT, TEXT, TEXT, TEXT, eps=st.none() | NUMBER | st.just(math.inf), goal=TEXT, queries=st.none() | NUMBER, lo=NUMBER, hi=NUMBER
+    ThreatCard,
+    TEXT,
+    TEXT,
+    TEXT,
+    TEXT,
+    eps=st.none() | NUMBER | st.just(math.inf),
+    goal=TEXT,
+    queries=st.none() | NUMBER,
+    lo=NUMBER,
+    hi=NUMBER,
 )
 RESULT = st.builds(
     AttackResult, TEXT, TEXT, st.dictionaries(TEXT, JSON, max_size=3), *[TEXT] * 4, *[st.integers(0, 2**40)] * 3, *[NUMBER] * 5,
@@ -50,7 +76,15 @@ RECORD = st.builds(
 
 
 def small() -> Record:
-    finding = Finding(ThreatCard("t", "", "score", "l2", 0.5, "any"), Rate(2, 3), Rate(3, 3), "all rows", (), rows="0-1,5", held=pack_bits([True, False, True]))
+    finding = Finding(
+        ThreatCard("t", "", "score", "l2", 0.5, "any"),
+        Rate(2, 3),
+        Rate(3, 3),
+        "all rows",
+        (),
+        rows="0-1,5",
+        held=pack_bits([True, False, True]),
+    )
     return Record("a title", TargetCard("m", "torch", "gradient", "logits", ("a", "b")), DataCard("d", 3, (4,), "", 0, 1), (finding,))
 
 

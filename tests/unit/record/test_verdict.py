@@ -13,9 +13,11 @@ from vauban.campaign.record import DataCard, Doubt, Finding, Promise, Rate, Reco
 from vauban.campaign.verdict import Verdict, judge, judgements, verdict, worst
 
 
-def record(robust: Rate = Rate(90, 100), clean: Rate = Rate(95, 100), doubts: tuple[Doubt, ...] = (), complete: bool = True) -> Record:
-    finding = Finding(ThreatCard("t", "", "score", "l2", 0.5, "any"), robust, clean, "all rows", (), doubts=doubts)
-    return Record("", TargetCard("m", "torch", "gradient", "logits", ("a", "b")), DataCard("d", 100, (4,), "", 0, 1), (finding,), complete=complete)
+def record(doubts: tuple[Doubt, ...] = (), complete: bool = True) -> Record:
+    finding = Finding(ThreatCard("t", "", "score", "l2", 0.5, "any"), Rate(90, 100), Rate(95, 100), "all rows", (), doubts=doubts)
+    return Record(
+        "", TargetCard("m", "torch", "gradient", "logits", ("a", "b")), DataCard("d", 100, (4,), "", 0, 1), (finding,), complete=complete
+    )
 
 
 @given(st.integers(0, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0, 1))
@@ -84,7 +86,11 @@ def test_doubts_touch_robustness_and_not_clean_accuracy() -> None:
 
 
 def test_an_unfinished_campaign_is_at_best_unable() -> None:
-    for promise, expected in ((Promise("t", 0.5), Verdict.UNABLE), (Promise("t", 0.9), Verdict.UNABLE), (Promise("t", 0.99), Verdict.BREACHED)):
+    for promise, expected in (
+        (Promise("t", 0.5), Verdict.UNABLE),
+        (Promise("t", 0.9), Verdict.UNABLE),
+        (Promise("t", 0.99), Verdict.BREACHED),
+    ):
         assert verdict(record(complete=False), [promise]) is expected
     assert verdict(record(complete=False), []) is Verdict.UNABLE
 

@@ -21,7 +21,7 @@ Data = Callable[..., Rows]
 
 def test_events_come_in_order_and_say_what_is_left(plan: Make, rows: Data) -> None:
     seen: list[Event] = []
-    audit_plan(plan(rows([0.55, 0.8, 0.9], [1, 1, 1]), attacks=("fgsm", "bim"), chunk=2), progress=seen.append)
+    audit_plan(plan(rows([0.55, 0.8, 0.9], [1, 1, 1]), attacks=("fgsm", "bim"), chunk=2), progress=seen.append, doubters=())
     chunk = [ChunkStarted, AttackFinished, AttackFinished, ChunkFinished]
     assert [type(e) for e in seen] == [Opened, SiegeStarted, *chunk, *chunk, Finished]
     assert [(e.attack, e.left) for e in seen if isinstance(e, AttackFinished)] == [("fgsm", 1), ("bim", 1), ("fgsm", 1), ("bim", 1)]
@@ -38,7 +38,7 @@ def test_lines_json_and_bars_hear_the_same(plan: Make, rows: Data) -> None:
     console = Console(file=screen, force_terminal=True, width=100)
     with Bars(console) as bars:
         listeners = Several(PlainLines(lines.append), JsonLines(out), bars)
-        audit_plan(plan(rows([0.55, 0.8, 0.9], [1, 1, 1]), chunk=2), progress=listeners)
+        audit_plan(plan(rows([0.55, 0.8, 0.9], [1, 1, 1]), chunk=2), progress=listeners, doubters=())
     assert lines[0] == "a test: HalfSpace, 3 rows, 1 threat"
     assert lines[1].startswith("insider: chunk 1 of 2, 1 of 2 rows stand (50.0%), about")
     assert len(lines) == 3

@@ -240,7 +240,7 @@ class Campaign:
         self.tell(Finished(False, time.perf_counter() - self.began, self.folder.path))
 
     def _record(self, ground: Ground | None, *, complete: bool) -> Record:
-        findings = () if ground is None else self._findings(ground)
+        findings = () if ground is None else self._findings(ground, self.doubters if complete else ())
         plan, survey = self.plan, ground.survey if ground else None
         sha = plan_sha256(identity(plan, keep_inputs=self.keep_inputs)) if self.folder is None else self.folder.sha256
         record = Record(
@@ -262,15 +262,15 @@ class Campaign:
             publish(record, self.folder, plan)
         return record
 
-    def _findings(self, ground: Ground) -> tuple[Finding, ...]:
-        """A finding for each threat of which anything is finished."""
+    def _findings(self, ground: Ground, doubters: Sequence[Doubter]) -> tuple[Finding, ...]:
+        """A finding for each threat of which anything is finished. Doubters take time, and an incomplete record holds nothing anyway."""
         found: list[Finding] = []
         for siege in self.plan.sieges:
             numbers = self.store.finished(siege, self.chunks)
             chunks = [c for n in numbers if (c := self.store.chunk(siege, n)) is not None]
             if not chunks:
                 continue
-            found.append(finding(self.plan, siege, ground, chunks, self.doubters))
+            found.append(finding(self.plan, siege, ground, chunks, doubters))
             if self.folder is not None and self.keep_inputs:
                 write_gallery(self.folder, self.plan, siege, ground, tally(ground, chunks))
         return tuple(found)

@@ -12,7 +12,7 @@ from vauban.campaign.doubts import Doubter
 from vauban.campaign.doubts.scene import Bools
 from vauban.campaign.plan import Plan, Siege
 from vauban.campaign.record import AttackResult, Curve, Doubt, Finding, Group, Rate, pack_bits, pack_ids
-from vauban.campaign.run.besiege import TIME_LIMIT, labels_of
+from vauban.campaign.run.besiege import labels_of
 from vauban.campaign.run.cards import threat_card
 from vauban.campaign.run.chunk import Chunk
 from vauban.campaign.run.survey import Ground
@@ -151,21 +151,8 @@ def _rounding(done: Tally) -> Rate | None:
 
 
 def doubts(plan: Plan, siege: Siege, done: Tally, attacks: tuple[AttackResult, ...], doubters: Sequence[Doubter]) -> tuple[Doubt, ...]:
-    """Reasons not to take the number at face value: what the run itself knows, and what the doubters find. Each name once."""
+    """Reasons not to take the number at face value; none where nothing was measured."""
+    if not done.robust.rows:
+        return ()
     seen = scene(plan, siege, done, attacks)
-    found = [d for doubter in doubters if (d := doubter(seen)) is not None]
-    named = {d.name for d in found}
-    return (*found, *(d for d in _of_the_run(siege, done, attacks) if d.name not in named))
-
-
-def _of_the_run(siege: Siege, done: Tally, attacks: Sequence[AttackResult]) -> list[Doubt]:
-    found: list[Doubt] = []
-    cut = [a.label for a in attacks if a.stopped == TIME_LIMIT]
-    if cut:
-        told = f"the limit of {siege.threat.seconds:g} seconds stopped {', '.join(cut)}; a longer run may break more rows"
-        found.append(Doubt("time-limit", told))
-    lost = int(done.unverified.sum())
-    if lost:
-        rows = "1 row has an example that" if lost == 1 else f"{lost} rows have an example each that"
-        found.append(Doubt("unverified", f"{rows} did not fool the target when asked again; counted as standing"))
-    return found
+    return tuple(d for doubter in doubters if (d := doubter(seen)) is not None)

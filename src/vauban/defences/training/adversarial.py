@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -106,7 +106,7 @@ class Training:
         with self.trainee.laid_out(channels_last=self.steps.low):
             while len(now.history) <= self.recipe.epochs and not now.stopped:
                 now = self._next(now, keep)
-        check_not_constant(now.history, self.probe, final=True)
+        check_not_constant(now.history, self.probe, steps=self._taken(now.history), final=True)
         return _told(self._finished(now, keep), keep, done)
 
     def _begun(self, keep: Checkpoint | None) -> Progress:
@@ -136,7 +136,7 @@ class Training:
         history = (*now.history, epoch)
         now = replace(now, history=history, best=best_of(history, self.probe), stopped=overfitted(history))
         if not now.stopped:
-            check_not_constant(history, self.probe, final=False)
+            check_not_constant(history, self.probe, steps=self._taken(history), final=False)
         if now.best == epoch.number:
             self.best = self.steps.weights()
         if keep is not None:
@@ -149,6 +149,10 @@ class Training:
         eps = self.recipe.radius(number * self.steps.batches - 1, self.recipe.epochs * self.steps.batches)
         with self.steps.shown():
             return self.probe.measure(number, loss=pace.loss, eps=eps, seconds=pace.seconds, cost=pace.cost)
+
+    def _taken(self, history: Sequence[Epoch]) -> int:
+        """Steps of training so far."""
+        return (len(history) - 1) * self.steps.batches
 
     def _finished(self, now: Progress, keep: Checkpoint | None) -> Progress:
         """The model with the weights that are kept: the best, or the last where they are wanted and nothing went wrong."""

@@ -123,8 +123,12 @@ class Checkpoint:
         self._remove_but(_state_name(len(progress.history) - 1), _best_name(progress.best))
 
     def clear(self) -> None:
-        """Forget the training; other files in the folder are left alone."""
-        (self.folder / PROGRESS).unlink(missing_ok=True)
+        """Make the folder, and forget the training in it; other files are left alone."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / PROGRESS).unlink(missing_ok=True)
+        except OSError as error:
+            raise BadRun(f"{self.folder}: cannot be written: {error.strerror or error}") from error
         self._remove_but()
 
     def _save(self, name: str, tensors: State) -> None:

@@ -17,9 +17,11 @@ from vauban.target import Target
 from vauban.threat import Threat
 
 FALL = 0.20
-"""PGD accuracy below FGSM accuracy, or below that of an earlier epoch, by more than this: catastrophic overfitting."""
+"""PGD accuracy below FGSM accuracy, or below that of an earlier epoch, by more than this is a sign of catastrophic overfitting."""
 PATIENCE = 3
-"""Constant answers in so many epochs running end the training."""
+"""Constant answers in so many epochs running end the training,"""
+ENOUGH = 100
+"""once it has had this many steps: a model that has only begun may answer anything."""
 
 
 class TrainingStopped(VaubanError, RuntimeError):
@@ -82,15 +84,16 @@ def best_of(history: Sequence[Epoch], probe: Probe) -> int:
 def overfitted(history: Sequence[Epoch]) -> str:
     """Why the last epoch shows catastrophic overfitting (Wong et al. 2020, arXiv:2001.03994, section 5); empty where it does not.
 
-    The gap between one step and many means something only once the model is trained at the full radius.
+    Two signs: one step finds much less than many in two epochs running while PGD accuracy makes no progress, or PGD accuracy falls. A gap
+    alone says nothing: a sound training shows one while it is learning, and any shows one before it has reached the full radius.
     """
     last, earlier = history[-1], history[1:-1]
-    if last.eps >= 1 and last.fgsm - last.pgd > FALL:
+    top = max(earlier, key=lambda e: e.pgd, default=last)
+    if len(earlier) and last.pgd <= top.pgd and all(e.eps >= 1 and e.fgsm - e.pgd > FALL for e in history[-2:]):
         return (
             f"catastrophic overfitting in epoch {last.number}: {last.fgsm:.1%} withstand one step (FGSM) and only {last.pgd:.1%} "
             "twenty (PGD); train with more steps of the inner attack"
         )
-    top = max(earlier, key=lambda e: e.pgd, default=last)
     if top.pgd - last.pgd > FALL:
         return (
             f"PGD accuracy fell from {top.pgd:.1%} in epoch {top.number} to {last.pgd:.1%} in epoch {last.number}; "
@@ -99,11 +102,15 @@ def overfitted(history: Sequence[Epoch]) -> str:
     return ""
 
 
-def check_not_constant(history: Sequence[Epoch], probe: Probe, *, final: bool) -> None:
-    """Raise `TrainingStopped` where the model answers the same class to everything, `PATIENCE` epochs running or at the end."""
+def check_not_constant(history: Sequence[Epoch], probe: Probe, *, steps: int, final: bool) -> None:
+    """Raise `TrainingStopped` where the model answers the same class to everything, `PATIENCE` epochs running or at the end.
+
+    `steps` is how many have been taken.
+    """
     trained = history[1:]
     running = trained[-PATIENCE:]
-    if not trained or not all(probe.constant(e) for e in running) or (len(running) < PATIENCE and not final):
+    early = len(running) < PATIENCE or steps < ENOUGH
+    if not trained or not all(probe.constant(e) for e in running) or (early and not final):
         return
     raise TrainingStopped(
         f"epoch {trained[-1].number}: the model gives nearly every input the same class ({trained[-1].clean:.1%} clean accuracy); "

@@ -1,0 +1,160 @@
+"""`vauban harden` as a user meets it: files in, weights out, and the audit afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+MODEL = """
+import numpy as np
+import torch
+from torch import nn
+
+
+def build():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(9, 16), nn.ReLU(), nn.Linear(16, 3))
+
+
+def rows(seed, n):
+    draw = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    x = 0.5 + 0.03 * draw.standard_normal((n, 1, 3, 3))
+    x[np.arange(n), 0, y, 0] += 0.35
+    x[:, 0, :, 1:] += 0.03 * (y[:, None, None] - 1)
+    return {"x": x.clip(0, 1).astype("float32"), "y": y, "classes": ["a", "b", "c"]}
+
+
+def training():
+    return rows(1, 300)
+
+
+def held_out():
+    return rows(2, 60)
+"""
+FILE = """
+[target]
+load = "model.py:build"
+
+[data]
+load = "model.py:held_out"
+
+[[threat]]
+name = "blind"
+access = "none"
+eps = 0.1
+suite = "baselines"
+
+[[threat]]
+name = "insider"
+eps = "1/10"
+attack = [{ name = "pgd", steps = 10, step = 0.25 }]
+
+[promise.insider]
+robust_accuracy = 0.7
+
+[harden]
+attack = { name = "pgd", steps = 3, step = 0.6 }
+epochs = 6
+batch = 32
+lr = 2e-2
+
+[harden.data]
+load = "model.py:training"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "model.py").write_text(MODEL)
+    (tmp_path / "vauban.toml").write_text(FILE)
+    return tmp_path
+
+
+def vauban(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "vauban.cli", *words], cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )  # fmt: skip
+
+
+def test_hardening_turns_a_breach_into_a_promise_kept(folder: Path) -> None:
+    before = vauban(folder, "--json", "audit")
+    assert before.returncode == 1, before.stderr
+    done = vauban(folder, "harden")
+    assert done.returncode == 0, done.stderr
+    assert 'weights = "hardened.safetensors"' in done.stdout and "times as long as plain training" in done.stdout
+    assert "epoch 6 of 6" in done.stderr
+    file = folder / "vauban.toml"
+    file.write_text(file.read_text().replace('build"\n', 'build"\nweights = "hardened.safetensors"\n', 1))
+    after = vauban(folder, "audit")
+    assert after.returncode == 0, after.stdout + after.stderr
+
+
+def test_a_finished_training_is_not_repeated_unless_it_is_wanted(folder: Path) -> None:
+    first = json.loads(vauban(folder, "--json", "harden", "--epochs", "2").stdout)
+    again = vauban(folder, "harden", "--epochs", "2")
+    assert "finished before" in again.stdout and "epoch 1 of 2" not in again.stderr
+    anew = vauban(folder, "harden", "--epochs", "2", "--fresh")
+    assert "finished before" not in anew.stdout and "epoch 1 of 2" in anew.stderr
+    other = vauban(folder, "harden", "--epochs", "3")
+    assert other.returncode == 2 and "--fresh" in other.stderr
+    assert len(first["history"]) == 3 and first["cost"] > 1
+
+
+def test_a_lost_result_comes_back_from_the_checkpoint_and_out_says_where(folder: Path) -> None:
+    assert vauban(folder, "harden", "--epochs", "1", "--out", "kept/w.safetensors").returncode == 0
+    weights = load_file(folder / "kept" / "w.safetensors")
+    (folder / "kept" / "w.safetensors").unlink()
+    assert vauban(folder, "harden", "--epochs", "1", "--out", "kept/w.safetensors").returncode == 0
+    assert set(load_file(folder / "kept" / "w.safetensors")) == set(weights)
+
+
+def test_an_interrupted_training_says_how_to_go_on_and_goes_on(folder: Path) -> None:
+    words = [sys.executable, "-m", "vauban.cli", "harden", "--epochs", "400"]
+    going = subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    progress, limit = folder / "hardened.training" / "progress.json", time.monotonic() + 60
+    while not progress.exists() and time.monotonic() < limit:
+        time.sleep(0.05)
+    going.send_signal(signal.SIGINT)
+    _, told = going.communicate(timeout=60)
+    assert going.returncode == 130 and "the same command goes on" in told
+    done = len(json.loads(progress.read_text())["history"]) - 1
+    assert f"{done} of 400 epochs are kept" in told
+    assert not (folder / "hardened.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('load = "model.py:training"', 'load = "model.py:held_out"'), ["60 of the audit's 60 rows", "[harden.data]"]),
+        (('\n[harden.data]\nload = "model.py:training"\n', ""), ["no rows to train on", "[harden.data]"]),
+        (("steps = 3, step = 0.6", "stepz = 3"), ["stepz", "did you mean 'steps'"]),
+        (('name = "pgd", steps = 3, step = 0.6', 'name = "fmn"'), ["smallest change"]),
+        (("lr = 2e-2", "optimiser = 'adma'"), ["optimiser", "vauban.toml:"]),
+        (("epochs = 6", "epochs = 6\nthreat = 'insidre'"), ["insidre", "did you mean 'insider'"]),
+    ],
+    ids=["the audit's rows", "no rows", "a setting", "an attack", "an optimiser", "a threat"],
+)
+def test_what_cannot_be_trained_is_one_sentence_with_the_place(change: tuple[str, str], words: list[str], folder: Path) -> None:
+    assert change[0] in FILE
+    (folder / "vauban.toml").write_text(FILE.replace(*change))
+    told = vauban(folder, "harden")
+    assert told.returncode == 2 and not told.stdout, told.stderr
+    assert all(word in told.stderr for word in words), told.stderr
+    assert "Traceback" not in told.stderr and told.stderr.count("\n") == 1, told.stderr
+    assert "vauban.toml" in told.stderr or "smallest change" in told.stderr
+
+
+def test_a_target_without_parameters_is_refused(folder: Path) -> None:
+    (folder / "vauban.toml").write_text(FILE.replace("model.py:build", "scores.py:answer"))
+    (folder / "scores.py").write_text("def answer(x):\n    return x.reshape(len(x), -1)[:, :3]\n")
+    told = vauban(folder, "harden")
+    assert told.returncode == 2 and "needs a torch module" in told.stderr, told.stderr

@@ -1,0 +1,124 @@
+"""The signs of a training gone wrong, on histories whose verdict is known and on trainings made to go wrong."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_training import plainly_trained, recipe, stripes
+from torch import Tensor, nn
+
+from vauban.attacks import Attack
+from vauban.defences.training import Epoch, TrainingStopped, harden
+from vauban.defences.training.gates import best_of, check_not_constant, overfitted
+from vauban.threat import Threat
+
+
+class Even:
+    """A probe of rows in which half are of the commonest class."""
+
+    def constant(self, epoch: Epoch) -> bool:
+        return epoch.entropy < 0.3 and epoch.clean <= 0.52
+
+
+def history(*pgd: float, fgsm: float | None = None, eps: float = 1.0, entropy: float = 1.0) -> list[Epoch]:
+    return [Epoch(i, 0.9 if entropy else 0.5, p if fgsm is None else fgsm, p, entropy, 1.0, eps) for i, p in enumerate(pgd)]
+
+
+def test_a_gap_between_one_step_and_many_does_not_stop_a_training_that_makes_progress() -> None:
+    assert overfitted(history(0.1, 0.2, 0.3, 0.4, fgsm=0.7)) == ""
+    assert overfitted([*history(0.1, 0.5), *history(0, 0, 0.45, fgsm=0.7)[2:]]) == "", "a gap in one epoch only"
+
+
+def test_a_lasting_gap_between_one_step_and_many_stops_at_the_full_radius() -> None:
+    assert "FGSM" in overfitted(history(0.1, 0.5, 0.5, fgsm=0.71))
+    assert overfitted(history(0.1, 0.5, 0.5, fgsm=0.69)) == ""
+    assert overfitted(history(0.1, 0.5, 0.5, fgsm=0.9, eps=0.9)) == ""
+
+
+def test_a_fall_of_pgd_accuracy_stops_but_one_from_the_model_as_it_came_does_not() -> None:
+    assert "fell from 60.0% in epoch 1" in overfitted(history(0.0, 0.6, 0.55, 0.35))
+    assert overfitted(history(0.0, 0.6, 0.55, 0.45)) == ""
+    assert overfitted(history(0.9, 0.3)) == ""
+
+
+def test_the_best_epoch_is_never_a_constant_predictor() -> None:
+    entries = [*history(0.0, 0.2), Epoch(2, 0.5, 0.5, 0.5, 0.0, 1.0, 1.0)]
+    assert best_of(entries, Even()) == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("epochs", "final", "stops"), [(2, False, False), (2, True, True), (3, False, True)])
+def test_constant_answers_end_training_when_they_last(epochs: int, final: bool, stops: bool) -> None:
+    entries = history(*[0.5] * (epochs + 1), entropy=0.0)
+    if not stops:
+        check_not_constant(entries, Even(), steps=1000, final=final)  # type: ignore[arg-type]
+        return
+    with pytest.raises(TrainingStopped, match="ramp"):
+        check_not_constant(entries, Even(), steps=1000, final=final)  # type: ignore[arg-type]
+
+
+def test_a_model_that_has_only_begun_may_answer_anything() -> None:
+    check_not_constant(history(0.5, 0.5, 0.5, 0.5, entropy=0.0), Even(), steps=99, final=False)  # type: ignore[arg-type]
+
+
+class Stuck(nn.Module):
+    """A model that answers class 0 whatever it learns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.line(x.flatten(1)) * 1e-3 + torch.tensor([1.0, 0.0, 0.0])
+
+
+def test_a_constant_predictor_raises_and_says_what_to_change(threat: Threat, inner: Attack) -> None:
+    with pytest.raises(TrainingStopped, match=r"same class .*lower learning rate"):
+        harden(Stuck(), stripes(), threat, inner, recipe())
+
+
+class Exploding(nn.Module):
+    """A model whose outputs stop being finite in training mode after some steps."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.inner, self.left = plainly_trained(), steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.left -= self.training
+        return self.inner(x) * (1 if self.left > 0 or not self.training else float("nan"))
+
+
+def test_a_loss_that_is_not_finite_raises_before_it_spoils_the_weights(threat: Threat, inner: Attack) -> None:
+    model = Exploding(2)
+    with pytest.raises(TrainingStopped, match=r"epoch 1, step 2: .*learning rate"):
+        harden(model, stripes(), threat, inner, recipe())
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_a_loss_that_turns_bad_later_rolls_back_to_the_best_epoch(threat: Threat, inner: Attack) -> None:
+    model = Exploding(4 * 6 + 2)
+    result = harden(model, stripes(), threat, inner, recipe(epochs=12))
+    assert "not finite" in result.stopped and 0 < result.best <= 6 == len(result.history) - 1
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+class Masked(nn.Module):
+    """A model that hides its gradient from a single step once it has seen enough: what catastrophic overfitting looks like from outside."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.inner, self.left = plainly_trained(), steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.left -= self.training
+        if self.left >= 0:
+            return self.inner(x)
+        ripple = (x * 400).sin().flatten(1).sum(1, keepdim=True)  # its gradient points nowhere useful for one long step
+        return self.inner(x) + 30 * ripple * torch.tensor([1.0, -0.5, -0.5])
+
+
+def test_a_fall_under_attack_rolls_back_and_says_so(threat: Threat, inner: Attack) -> None:
+    model = Masked(4 * 10)
+    result = harden(model, stripes(), threat, inner, recipe(epochs=14))
+    assert result.stopped and len(result.history) - 1 < 12
+    assert result.after.pgd == max(e.pgd for e in result.history) > result.history[-1].pgd + 0.2
