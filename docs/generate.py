@@ -34,11 +34,12 @@ RECORD = (
 )  # fmt: skip
 BENCHMARKS = """# Benchmarks
 
-`make bench DATA=DIR` builds an environment of its own, measures Vauban beside ART, Foolbox, torchattacks and adversarial-library on the models and data
-in `DIR`, and writes lines of JSON and a table to `benchmarks/results/`. Nothing below was typed by hand.
+`make bench DATA=DIR` builds an environment of its own, measures Vauban beside ART, Foolbox, torchattacks and adversarial-library on the models
+and data in `DIR`, and writes lines of JSON and a table to `benchmarks/results/`. Nothing below was typed by hand.
 
 * Times are CPU seconds of one thread, beside bare passes of the same model on the same rows measured in the same process.
-* All libraries get the same rows and the same settings, and one referee judges all examples: inside the box, inside the radius, misclassified.
+* All libraries get the same rows and the same settings, and one referee judges all examples: inside the box, inside the radius,
+  misclassified.
 * Differences of less than 5% (tiny CNN) or 15% (ResNet) are within the noise of a busy machine.
 
 `benchmarks/README.md` in the repository says the rest."""
@@ -91,7 +92,7 @@ def with_table(readme: str) -> str:
 def with_navigation(site: str) -> str:
     """mkdocs.yml with the pages of the attacks between its two marks."""
     lines = "".join(f"      - {name}: attacks/{name}.md\n" for name in sorted(ATTACKS))
-    return re.sub(r"(      # attacks,.*\n).*?(      # /attacks\n)", lambda m: m[1] + lines + m[2], site, flags=re.DOTALL)
+    return re.sub(r"(      # attacks,[^\n]*\n).*?(      # /attacks\n)", lambda m: m[1] + lines + m[2], site, flags=re.DOTALL)
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 from pages import Block, Reader, alike, blocks_of, first_missing
 
 from vauban.attacks import ATTACKS
@@ -80,6 +81,13 @@ def test_campaign_files_in_a_page_are_read(page: Path, tmp_path: Path) -> None:
     for block in blocks_of(page):
         if block.language == "toml" and not block.order.startswith(("set", "skip")):
             check_toml(block, tmp_path / page.name)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if any(b.language == "yaml" for b in blocks_of(p))], ids=named)
+def test_pipelines_in_a_page_are_yaml(page: Path) -> None:
+    for block in blocks_of(page):
+        if block.language == "yaml":
+            assert isinstance(yaml.safe_load(block.text), dict), f"{page.name}:{block.line}"
 
 
 def check_toml(block: Block, path: Path) -> None:

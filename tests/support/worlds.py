@@ -101,7 +101,7 @@ def world(kind: str, n: int = 5, shape: tuple[int, ...] = SHAPE, classes: int = 
 def small(name: str) -> Attack:
     """An attack with settings cut to the size of these worlds."""
     recipe = ATTACKS[name]
-    return recipe.bind(**{k: v for k, v in SMALL.items() if k in recipe.parameters and not (k in recipe.preset)})
+    return recipe.bind(**{k: v for k, v in SMALL.items() if k in recipe.parameters and k not in recipe.preset})
 
 
 def besiege(w: World, attack: Attack, threat: Threat, **options: object) -> Oracle:

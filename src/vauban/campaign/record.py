@@ -305,7 +305,9 @@ class Record:
         try:
             schema = msgspec.json.decode(raw, type=_Versioned).schema
             if schema != SCHEMA:
-                raise BadRun(f"{file}: the record has format {schema} and this Vauban reads format {SCHEMA}; audit again, or use the Vauban that wrote it")
+                raise BadRun(
+                    f"{file}: the record has format {schema} and this Vauban reads format {SCHEMA}; audit again, or use the Vauban that wrote it"
+                )
             return msgspec.json.decode(raw, type=cls)
         except msgspec.MsgspecError as error:
             raise BadRun(f"{file}: not a record of Vauban: {error}") from error

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vauban.defences.training import Hardened, Tick
 
 
-def command(  # noqa: PLR0917  # Typer reads the options from the signature
+def command(  # Typer reads the options from the signature
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="The campaign file.")] = Path("vauban.toml"),
     out: Annotated[Path | None, typer.Option(help="Where the weights go; by default `out` of [harden].", metavar="FILE")] = None,

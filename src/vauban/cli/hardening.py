@@ -102,8 +102,9 @@ def _torch(target: Target, source: Source) -> Torch:
 
 
 def _like(table: DataTable, audited: DataTable) -> DataTable:
-    """The training rows are read with the classes and bounds of the audit's, where they have none of their own."""
-    return table.model_copy(update={k: getattr(audited, k) for k in ("classes", "bounds") if getattr(table, k) is None})
+    """The training rows are read with the classes, bounds and layout of the audit's, where nothing else is said."""
+    unsaid = [k for k in ("classes", "bounds") if getattr(table, k) is None] + (["layout"] if table.layout == "auto" else [])
+    return table.model_copy(update={k: getattr(audited, k) for k in unsaid})
 
 
 def _against(model: FileModel, table: HardenTable, source: Source) -> tuple[tuple[str | int, ...], ThreatTable]:

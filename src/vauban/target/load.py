@@ -15,9 +15,9 @@ from vauban.target.onnx import Onnx
 from vauban.target.restricted import restrict
 from vauban.target.sklearn import Sklearn
 from vauban.target.torch import Torch
-from vauban.user_code import call, find, is_code, needs_arguments
 from vauban.target.weights import load_weights
 from vauban.threat import Access
+from vauban.user_code import call, find, is_code, needs_arguments
 
 PICKLES = (".pkl", ".pickle", ".joblib")
 Settings = dict[str, Any]

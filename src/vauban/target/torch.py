@@ -63,8 +63,8 @@ class Torch(Target):
         self._mean, self._std = self._channels(mean), self._channels(std)
         self._holds = 0
         first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-        self._last = channels_last and first is not None and first.in_channels >= 3  # with fewer channels nothing is gained
-        self.layout = torch.channels_last if self._last else torch.contiguous_format
+        self.channels_last = channels_last and first is not None and first.in_channels >= 3  # with fewer channels nothing is gained
+        self.layout = torch.channels_last if self.channels_last else torch.contiguous_format
         self._layout = torch.contiguous_format
 
     def _channels(self, values: float | Sequence[float] | None) -> Tensor | None:
@@ -82,7 +82,7 @@ class Torch(Target):
             return
         training = [m for m in self.model.modules() if m.training]
         frozen = [p for p in self.model.parameters() if p.requires_grad]
-        relaid = [p for p in self.model.parameters() if self._last and p.ndim == 4 and not p.is_contiguous(memory_format=torch.channels_last)]
+        relaid = [p for p in self.model.parameters() if self.channels_last and p.ndim == 4 and not p.is_contiguous(memory_format=torch.channels_last)]
         try:
             self._set(training, frozen, relaid, held=True)
             yield
@@ -91,7 +91,7 @@ class Torch(Target):
             self._set(training, frozen, relaid, held=False)
 
     def _set(self, training: list[nn.Module], frozen: list[nn.Parameter], relaid: list[nn.Parameter], *, held: bool) -> None:
-        self._layout = torch.channels_last if held and self._last else torch.contiguous_format
+        self._layout = torch.channels_last if held and self.channels_last else torch.contiguous_format
         for module in training:
             module.training = not held
         for parameter in frozen:
@@ -104,7 +104,7 @@ class Torch(Target):
             x = x - self._mean.view(-1, *[1] * (x.ndim - 2))
         if self._std is not None:
             x = x / self._std.view(-1, *[1] * (x.ndim - 2))
-        if x.ndim == 4 and self._last:
+        if x.ndim == 4 and self.channels_last:
             x = x.contiguous(memory_format=self._layout)
         z = tensor_of(self.model(x), self.name)
         if len(z) != len(x):

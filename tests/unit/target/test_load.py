@@ -12,8 +12,8 @@ from sklearn.linear_model import LogisticRegression
 
 from vauban.errors import BadData, BadTarget, NotGranted
 from vauban.target import Function, Onnx, Sklearn, Torch, load_target
-from vauban.user_code import find, is_code
 from vauban.threat import Access
+from vauban.user_code import find, is_code
 
 X = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
 

@@ -29,13 +29,16 @@ def random_change(o: Oracle, eps: float, *, surface: bool = False) -> Tensor:
     if o.ball.p == 0:
         return _scattered(o, int(eps))
     count = math.prod(shape)
-    if o.ball.p == 2:
-        direction = o.noise.normal(*shape)
-    else:  # a Laplace vector over its L1 norm is uniform on the sphere
-        direction = o.noise.uniform(*shape).sub_(1).neg_().clamp_min_(1e-30).log_() * o.noise.sign(*shape)
+    direction = o.noise.normal(*shape) if o.ball.p == 2 else _laplace(o)
     radius = eps if surface else eps * o.noise.uniform(1)[:, 0] ** (1 / count)
     scale = radius / norms_of_rows(direction, o.ball.p, features).clamp_min(1e-30)
     return direction * per_row(scale, direction)
+
+
+def _laplace(o: Oracle) -> Tensor:
+    """A Laplace vector a row: over its L1 norm it is uniform on the L1 sphere."""
+    shape = o.x.shape[1:]
+    return o.noise.uniform(*shape).sub_(1).neg_().clamp_min_(1e-30).log_() * o.noise.sign(*shape)
 
 
 def _scattered(o: Oracle, count: int) -> Tensor:

@@ -32,11 +32,15 @@ def too_few_rows(scene: Scene) -> Doubt | None:
 def time_limit(scene: Scene) -> Doubt | None:
     """An attack was cut short by the campaign's time limit."""
     cut = [a.label for a in scene.attacks if a.stopped]
-    return Doubt("time-limit", f"out of time: {', '.join(cut)} did not finish, so the number is a ceiling") if cut else None
+    if not cut:
+        return None
+    limit = scene.siege.threat.seconds
+    return Doubt("time-limit", f"the limit of {limit:g} seconds stopped {', '.join(cut)}; a longer run may break more rows")
 
 
 def unverified(scene: Scene) -> Doubt | None:
     """Examples that fooled the target once and not again; their rows count as standing."""
     if not scene.unverified:
         return None
-    return Doubt("unverified", f"the examples of {scene.unverified} rows did not fool the target when asked again; they count as withstood")
+    rows = "1 row has an example that" if scene.unverified == 1 else f"{scene.unverified} rows have an example each that"
+    return Doubt("unverified", f"{rows} did not fool the target when asked again; counted as standing")

@@ -87,7 +87,7 @@ class Probe:
         if not isinstance(allowed, Ball):
             return None
         width = max(_many(allowed.hi)) - min(_many(allowed.lo))
-        features = self.x[0].numel()
+        features = math.prod(self.plan.data.shape)
         eps = {INF: width, 2.0: width * math.sqrt(features), 1.0: width * features, 0.0: float(features)}[allowed.norm]
         return replace(self.threat, perturbation=Ball(eps, allowed.norm, allowed.lo, allowed.hi, allowed.mask))
 

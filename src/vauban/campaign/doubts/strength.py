@@ -64,14 +64,14 @@ def unbounded_attack_fails(scene: Scene) -> Doubt | None:
 
 def _unbounded(probe: Probe) -> Attack:
     if probe.siege.threat.perturbation.kind == "l0":
-        return find("jsma").bind(steps=max(math.ceil(probe.x[0].numel() / 2), 1))
+        return find("jsma").bind(steps=max(math.ceil(math.prod(probe.plan.data.shape) / 2), 1))
     return find("pgd").bind(steps=100, step=0.05, loss="margin")
 
 
 def more_steps_help(scene: Scene) -> Doubt | None:
     """Rows that withstood the campaign fall when its longest climb is made four times as long."""
     probe = probe_of(scene)
-    if not probe.has_gradient or not len(probe.survivors):
+    if not probe.has_gradient or not len(probe.survivors) or any(a.stopped for a in scene.attacks):
         return None
     longer = _longer(probe)
     fell = int(probe.broken(longer, rows=probe.survivors).sum())
@@ -88,7 +88,7 @@ def _longer(probe: Probe) -> Attack:
     """The climb with the most steps among the campaign's attacks, four times as long, with steps half as far but able to cross the ball."""
     climbs = [a for a in probe.siege.attacks if a.name in ("pgd", "bim")]
     if probe.siege.threat.perturbation.kind == "l0":
-        return find("jsma").bind(steps=max(math.ceil(probe.x[0].numel() / 4), 1))
+        return find("jsma").bind(steps=max(math.ceil(math.prod(probe.plan.data.shape) / 4), 1))
     longest = max(climbs, key=lambda a: a.settings["steps"], default=None)
     steps: int = longest.settings["steps"] if longest is not None else 25
     step: float = longest.settings["step"] if longest is not None else 0.1

@@ -153,11 +153,11 @@ def attributes(holder: object) -> list[Any]:
 @contextmanager
 def plain_layout(target: Target) -> Generator[None]:
     """Convolutions in the layout their model came in, instead of the faster one that attacks use: rounding differs between the two."""
-    laid = [t for t in parts_of(target) if isinstance(t, Torch) and t._last]  # pyright: ignore[reportPrivateUsage]
+    laid = [t for t in parts_of(target) if isinstance(t, Torch) and t.channels_last]
     try:
         for part in laid:
-            part._last = False  # pyright: ignore[reportPrivateUsage]
+            part.channels_last = False
         yield
     finally:
         for part in laid:
-            part._last = True  # pyright: ignore[reportPrivateUsage]
+            part.channels_last = True

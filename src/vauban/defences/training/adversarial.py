@@ -85,7 +85,7 @@ def _quiet(_: Tick) -> None:
 class Training:
     """One training from its beginning, or from its checkpoint, to its end."""
 
-    def __init__(self, trainee: Trainee, parts: tuple[Part, Part], threat: Threat, attack: Attack, recipe: Recipe, tell: Tell) -> None:  # noqa: PLR0917
+    def __init__(self, trainee: Trainee, parts: tuple[Part, Part], threat: Threat, attack: Attack, recipe: Recipe, tell: Tell) -> None:
         self.trainee, self.recipe, self.tell = trainee, recipe, tell
         rows, held = parts
         self.steps = Steps(trainee, rows, threat, attack, recipe)

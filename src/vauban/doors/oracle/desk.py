@@ -135,10 +135,10 @@ class Desk:
         if not q.gradients:
             z = self.referee.scores(self.space.decode(x, v), draw)
             return z, None if q.loss is None else q.loss(aim, z), None, None
-        assert self.surrogate is not None
+        surrogate = self.surrogate or self.target
         with torch.enable_grad():
             leaf = v.detach().requires_grad_()
-            soft = self.referee.checked(self.surrogate.smooth(self.space.decode(x, leaf), draw), v.shape[0], self.surrogate)
+            soft = self.referee.checked(surrogate.smooth(self.space.decode(x, leaf), draw), v.shape[0], surrogate)
             value = q.loss(aim, soft) if q.loss is not None else aim.cross_entropy(soft)
             gradient = gradient_of(value, leaf)
         z = soft.detach() if self.same else self.referee.scores(self.space.decode(x, v), draw) if q.truth else None
@@ -149,9 +149,8 @@ class Desk:
         if not (self.target.randomised or getattr(self.surrogate, "randomised", True)):
             return None
         noise = view.noise.fork("draw")
-        if batch.rows is None:
+        if batch.rows is None or batch.turn is None:
             return noise.at(view.passes.spent)
-        assert batch.turn is not None
         return noise.take(batch.rows).at(batch.turn)
 
     def _count(self, attempt: Attempt, rows: int, q: Question) -> None:

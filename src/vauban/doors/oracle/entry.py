@@ -85,9 +85,11 @@ def clean_answers(target: Target, x: Tensor, y: Tensor, chunks: Chunks, noise: R
         answer = torch.where(right, y[s], z.argmax(1))
         return answer, right & (answer != target.reject), ~finite, torch.full_like(answer, z.shape[1])
 
-    labels, correct, nonfinite, classes = (_some(t) for t in chunks.run(len(x), part))
+    labels, correct, nonfinite, classes = chunks.whole(len(x), part)
     if int(classes.min()) != int(classes.max()):
-        raise BadTarget(f"{target.name}: between {int(classes.min())} and {int(classes.max())} classes for different inputs; a classifier has always as many")
+        raise BadTarget(
+            f"{target.name}: between {int(classes.min())} and {int(classes.max())} classes for different inputs; a classifier has always as many"
+        )
     if float(nonfinite.float().mean()) > 0.5:
         raise BadTarget(f"{target.name}: {int(nonfinite.sum())} of {len(x)} clean inputs have scores that are not finite; nothing can be judged")
     return Answers(labels, correct, nonfinite, int(classes[0]))
@@ -98,16 +100,11 @@ def _clean_labels(target: Target, x: Tensor, y: Tensor, chunks: Chunks, noise: R
         draw = noise.fork("clean").take(torch.arange(s.start, s.stop, device=x.device)) if target.randomised else None
         return (target.labels(x[s], draw).to(x.device),)
 
-    labels = _some(chunks.run(len(x), part)[0])
+    labels = chunks.whole(len(x), part)[0]
     classes = target.classes or max(int(labels.max()), int(y.max())) + 1
     _check_labels(y, classes)
     correct = (labels == y) & (labels != (-1 if target.reject is None else target.reject))
     return Answers(labels, correct, torch.zeros_like(correct), max(classes, 2))
-
-
-def _some(part: Tensor | None) -> Tensor:
-    assert part is not None
-    return part
 
 
 def _check_labels(y: Tensor, classes: int) -> None:
@@ -121,11 +118,11 @@ def eligible_rows(goal: Goal, y: Tensor, correct: Tensor, ids: Tensor, *, judgin
     classes that are classified correctly and are not already what is wanted, for both.
 
     Raises:
-        BadPlan: the goal leaves no row to attack, or wants classes for fewer rows than there are.
+        BadPlan: no row is of a class to be attacked, or there are wanted classes for fewer rows than there are.
     """
     if goal.untargeted:
         return torch.ones_like(correct), correct
-    eligible = correct.clone()
+    eligible = torch.ones_like(correct)
     if goal.sources:
         eligible &= torch.isin(y, torch.tensor(goal.sources, device=y.device))
     if isinstance(goal.wanted, int):
@@ -135,5 +132,6 @@ def eligible_rows(goal: Goal, y: Tensor, correct: Tensor, ids: Tensor, *, judgin
             raise BadPlan(f"goal: {len(goal.wanted)} wanted classes, and rows up to number {int(ids.max())}; give one for each row")
         eligible &= y != torch.tensor(goal.wanted, device=y.device)[ids]
     if judging and not bool(eligible.any()):
-        raise BadPlan(f"goal {goal.text()}: no row is of a source class, classified correctly and not already as wanted; nothing can be attacked")
+        raise BadPlan(f"goal {goal.text()}: no row is of a source class and not already as wanted; give rows that can be attacked")
+    eligible &= correct
     return eligible, eligible

@@ -67,9 +67,7 @@ class Referee:
             rows = torch.arange(s.start, s.stop, device=x.device)
             return (self.scores(self.space.decode(x[s], v[s]), None if noise is None else noise.take(rows)),)
 
-        z = self.chunks.run(len(v), part)[0]
-        assert z is not None
-        return z
+        return self.chunks.whole(len(v), part)[0]
 
     def verify(self, x: Tensor, v: Tensor, z: Tensor, met: Tensor, aim: Aim, noise: RowNoise | None, radius: float) -> Win:
         """Of the answers that met the goal, those that count: finite scores, inside the box, within `radius`.

@@ -388,8 +388,7 @@ class Oracle:
         return body.project(start, v, body.limits(start))
 
     def _decoded(self, v: Tensor) -> Tensor:
-        moved = self._chunks.run(len(v), lambda s: (self.space.decode(self._x[s], v[s]),))[0]
-        assert moved is not None
+        moved = self._chunks.whole(len(v), lambda s: (self.space.decode(self._x[s], v[s]),))[0]
         return torch.where(per_row((v != 0).flatten(1).any(1), moved), moved, self._x)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -45,6 +46,10 @@ class Chunks:
             else:
                 start = stop
         return tuple(_joined(column) for column in zip(*parts, strict=True))
+
+    def whole(self, rows: int, function: Callable[[slice], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """`run`, for a function that returns every tensor of its tuple."""
+        return cast("tuple[Tensor, ...]", self.run(rows, function))
 
     def _halve(self, error: RuntimeError, tried: int) -> None:
         if not out_of_memory(error):

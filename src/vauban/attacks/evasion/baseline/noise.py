@@ -30,12 +30,9 @@ def gaussian_noise(o: Oracle, tries: Count = 10, share: Share = 0.5) -> None:
 @attack(Access.NONE, on=("linf", "l2", "l1", "l0"), baseline=True, paper=PAPER)
 def salt_and_pepper(o: Oracle, tries: Count = 10) -> None:
     """A growing share of random features set to the least or the greatest value."""
-    lower_upper = o.rows(lower=o.limits[0], upper=o.limits[1])
     for i in o.steps(tries):
-        lot, side = o.noise.uniform(*o.x.shape[1:]), o.noise.uniform(*o.x.shape[1:])
-        ends = torch.where(side < 0.5, lower_upper.lower, lower_upper.upper)
-        if o.ball.p == 0:
-            hit = o.ball.cut(lot, o.eps * (i + 1) / tries, o.x.ndim - 1) > 0
-        else:
-            hit = lot < (i + 1) / tries
+        share, shape = (i + 1) / tries, o.x.shape[1:]
+        lot, side = o.noise.uniform(*shape), o.noise.uniform(*shape)
+        ends = torch.where(side < 0.5, *o.limits)
+        hit = o.ball.cut(lot, o.eps * share, len(shape)) > 0 if o.ball.p == 0 else lot < share
         o.submit(o.project(torch.where(hit, ends, o.x)))

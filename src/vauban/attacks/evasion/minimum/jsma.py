@@ -15,8 +15,6 @@ CANDIDATES = 96
 def jsma(o: Oracle, steps: Count = 100, theta: Share = 1.0) -> None:
     """At every step the pair of features whose change best raises the likeliest winning score and lowers all others, moved by `theta` of the box."""
     s = o.rows(x=o.x)
-    lower, upper = o.limits
-    s.lower, s.upper = lower, upper
 
     def for_and_against(aim: Aim, z: Tensor) -> Tensor:
         """The likeliest winning score, and the sum of all others."""
@@ -25,7 +23,8 @@ def jsma(o: Oracle, steps: Count = 100, theta: Share = 1.0) -> None:
 
     for _ in o.steps(steps):
         _, gradients = o.jacobian(s.x, for_and_against, columns=2)
-        move = _pair(gradients[:, 0].flatten(1), gradients[:, 1].flatten(1), (s.x - s.lower).flatten(1), (s.upper - s.x).flatten(1))
+        lower, upper = o.limits
+        move = _pair(gradients[:, 0].flatten(1), gradients[:, 1].flatten(1), (s.x - lower).flatten(1), (upper - s.x).flatten(1))
         stuck = (move == 0).all(1)
         s.x = o.project(s.x + move.view_as(s.x) * theta * o.ball.width)
         o.leave(stuck)
