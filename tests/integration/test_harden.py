@@ -26,8 +26,15 @@ from torch import nn
 
 
 def build():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Flatten(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
+    # right on clean pictures, and far too fond of the faint pixels
+    line = nn.Linear(16, 3)
+    with torch.no_grad():
+        weight = torch.zeros(3, 4, 4)
+        weight[torch.arange(3), torch.arange(3), 0] = 3.5
+        weight[:, :3, 1:] = 3 * torch.tensor([-1.0, 0.0, 1.0])[:, None, None]
+        line.weight.copy_(weight.flatten(1))
+        line.bias.copy_(-weight.flatten(1).sum(1) / 2)
+    return nn.Sequential(nn.Flatten(), line)
 
 
 def rows(seed, n):
@@ -35,7 +42,7 @@ def rows(seed, n):
     y = np.arange(n) % 3
     x = 0.5 + 0.03 * draw.standard_normal((n, 1, 4, 4))
     x[np.arange(n), 0, y, 0] += 0.35
-    x[:, 0, :, 1:] += 0.03 * (y[:, None, None] - 1)
+    x[:, 0, :3, 1:] += 0.03 * (y[:, None, None] - 1)
     return {"x": x.clip(0, 1).astype("float32"), "y": y, "classes": ["a", "b", "c"]}
 
 
@@ -143,7 +150,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_goes_on(folder: Path) -> 
     [
         (('load = "model.py:training"', 'load = "model.py:held_out"'), ["60 of the audit's 60 rows", "[harden.data]"]),
         (('\n[harden.data]\nload = "model.py:training"\n', ""), ["no rows to train on", "[harden.data]"]),
-        (("steps = 3, step = 0.6", "stepz = 3"), ["stepz", "did you mean 'steps'"]),
+        (("steps = 3, step = 0.6", "stepz = 3"), ["stepz", "did you mean 'step'"]),
         (('name = "pgd", steps = 3, step = 0.6', 'name = "fmn"'), ["smallest change"]),
         (("lr = 2e-2", "optimiser = 'adma'"), ["optimiser", "vauban.toml:"]),
         (("epochs = 6", "epochs = 6\nthreat = 'insidre'"), ["insidre", "did you mean 'insider'"]),

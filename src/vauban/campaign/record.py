@@ -117,6 +117,7 @@ class ThreatCard:
         perturbation: its kind: "linf", "l2", "l1", "l0", "transformations".
         eps: its radius; None where it has none (JSON knows no infinity). `radius` reads it as a number.
         allowed: the perturbation in words.
+        tolerance: by how much a candidate may exceed the radius before it is projected inward and asked again; what is kept exceeds it by 0.
     """
 
     name: str
@@ -132,6 +133,7 @@ class ThreatCard:
     lo: float = 0.0
     hi: float = 1.0
     allowed: str = ""
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         if self.eps == math.inf:

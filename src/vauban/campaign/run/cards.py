@@ -7,7 +7,8 @@ import math
 from vauban.campaign.plan import Plan
 from vauban.campaign.record import DataCard, TargetCard, ThreatCard
 from vauban.campaign.run.survey import Survey
-from vauban.threat import Ball, Threat
+from vauban.geometry import space_of
+from vauban.threat import Threat
 
 
 def target_card(plan: Plan, survey: Survey | None) -> TargetCard:
@@ -39,15 +40,13 @@ def threat_card(threat: Threat, plan: Plan) -> ThreatCard:
     """A threat in plain values."""
     allowed = threat.perturbation
     lo, hi = _ends(allowed.lo)[0], _ends(allowed.hi)[1]
-    eps = allowed.eps
-    if isinstance(allowed, Ball) and eps == math.inf:
-        eps = diameter(lo, hi, allowed.norm, math.prod(plan.data.shape))
+    body = space_of(allowed, plan.data.x[:1]).body
     return ThreatCard(
         threat.name,
         threat.text(),
         threat.access.name.lower(),
         allowed.kind,
-        eps,
+        allowed.eps,
         threat.goal.text(plan.data.classes),
         threat.goal.untargeted,
         _limit(threat.queries),
@@ -55,18 +54,9 @@ def threat_card(threat: Threat, plan: Plan) -> ThreatCard:
         _limit(threat.seconds),
         lo,
         hi,
+        allowed.text(),
+        body.tolerance,
     )
-
-
-def diameter(lo: float, hi: float, norm: float, features: int) -> float:
-    """The largest distance in a box: what "at any size" comes to, where a record needs a number.
-
-    >>> diameter(0, 1, math.inf, 64), diameter(0, 1, 2.0, 64), diameter(0, 1, 0.0, 64)
-    (1.0, 8.0, 64.0)
-    """
-    if norm == math.inf:
-        return float(hi - lo)
-    return float(features) if norm == 0 else float((hi - lo) * features ** (1 / norm))
 
 
 def _limit(value: float) -> float | None:

@@ -114,7 +114,7 @@ def check_not_constant(history: Sequence[Epoch], probe: Probe, *, steps: int, fi
         return
     raise TrainingStopped(
         f"epoch {trained[-1].number}: the model gives nearly every input the same class ({trained[-1].clean:.1%} clean accuracy); "
-        "use a longer ramp (ramp = 0.5), a lower learning rate, or a smaller eps"
+        "use a longer ramp (ramp = 0.5), a lower learning rate, a smaller eps, or more epochs"
     )
 
 
