@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from torch import Tensor
 
@@ -10,9 +11,11 @@ from benchmarks.comparison import Ready, Strike
 from benchmarks.world import World
 from vauban.attacks import Attack
 from vauban.doors import Oracle
-from vauban.doors.oracle.oracle import Settle
+from vauban.doors.oracle.stage import Settle
 from vauban.target import Torch
 from vauban.threat import Ball, Threat
+
+Settle = Literal["first", "nearest", "worst"]
 
 
 def vauban(attack: Attack, norm: float = math.inf, *, within: bool = True, settle: Settle = "first") -> Ready:

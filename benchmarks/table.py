@@ -78,7 +78,10 @@ def markdown(lines: Sequence[Line]) -> str:
     parts = ["# Vauban beside other libraries", ""]
     for run in (line for line in lines if line["kind"] == "run"):
         versions = ", ".join(f"{k} {v}" for k, v in run["versions"].items())
-        parts += [f"Measured {run['date']} on {run['cpu']} ({run['cores']} cores, load {run['load']:g} at the start). {versions}.", ""]
+        parts += [
+            f"Measured {run['date']} on {run['cpu']} ({run['cores']} cores, load {run['load']:g} at the start), commit {run['commit']}. {versions}.",
+            "",
+        ]
     parts += [NOTES.strip(), ""]
     for title, head, made in _tables(lines):
         parts += [f"## {title}", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]

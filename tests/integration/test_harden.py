@@ -30,8 +30,8 @@ def build():
     line = nn.Linear(16, 3)
     with torch.no_grad():
         weight = torch.zeros(3, 4, 4)
-        weight[torch.arange(3), torch.arange(3), 0] = 3.5
-        weight[:, :3, 1:] = 3 * torch.tensor([-1.0, 0.0, 1.0])[:, None, None]
+        weight[torch.arange(3), torch.arange(3), 0] = 0.7
+        weight[:, :3, 1:] = 0.3 * torch.tensor([-1.0, 0.0, 1.0])[:, None, None]
         line.weight.copy_(weight.flatten(1))
         line.bias.copy_(-weight.flatten(1).sum(1) / 2)
     return nn.Sequential(nn.Flatten(), line)
@@ -77,9 +77,9 @@ robust_accuracy = 0.7
 
 [harden]
 attack = { name = "pgd", steps = 3, step = 0.6 }
-epochs = 6
+epochs = 10
 batch = 32
-lr = 2e-2
+lr = 5e-2
 
 [harden.data]
 load = "model.py:training"
@@ -105,7 +105,7 @@ def test_hardening_turns_a_breach_into_a_promise_kept(folder: Path) -> None:
     done = vauban(folder, "harden")
     assert done.returncode == 0, done.stderr
     assert 'weights = "hardened.safetensors"' in done.stdout and "times as long as plain training" in done.stdout
-    assert "epoch 6 of 6" in done.stderr
+    assert "epoch 10 of 10" in done.stderr
     file = folder / "vauban.toml"
     file.write_text(file.read_text().replace('build"\n', 'build"\nweights = "hardened.safetensors"\n', 1))
     after = vauban(folder, "audit")
@@ -152,8 +152,8 @@ def test_an_interrupted_training_says_how_to_go_on_and_goes_on(folder: Path) -> 
         (('\n[harden.data]\nload = "model.py:training"\n', ""), ["no rows to train on", "[harden.data]"]),
         (("steps = 3, step = 0.6", "stepz = 3"), ["stepz", "did you mean 'step'"]),
         (('name = "pgd", steps = 3, step = 0.6', 'name = "fmn"'), ["smallest change"]),
-        (("lr = 2e-2", "optimiser = 'adma'"), ["optimiser", "vauban.toml:"]),
-        (("epochs = 6", "epochs = 6\nthreat = 'insidre'"), ["insidre", "did you mean 'insider'"]),
+        (("lr = 5e-2", "optimiser = 'adma'"), ["optimiser", "vauban.toml:"]),
+        (("epochs = 10", "epochs = 10\nthreat = 'insidre'"), ["insidre", "did you mean 'insider'"]),
     ],
     ids=["the audit's rows", "no rows", "a setting", "an attack", "an optimiser", "a threat"],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vauban.attacks import Attack
 from vauban.doors import Oracle
-from vauban.doors.oracle.oracle import Settle
+from vauban.doors.oracle.stage import Settle
 from vauban.target import Torch
 from vauban.threat import Ball, Threat
 
@@ -35,7 +35,8 @@ class Digits:
         """Median distance of the inputs that fool the model and stay in the box; the others count as infinitely far."""
         distance = torch.linalg.vector_norm((found.double() - self.x.double()).flatten(1), ord=p, dim=1)
         inside = (found.flatten(1).amin(1) >= -1e-6) & (found.flatten(1).amax(1) <= 1 + 1e-6)
-        return float(torch.where(self.fooled(found) & inside, distance, math.inf).quantile(0.5))
+        known = torch.where(self.fooled(found) & inside, distance, math.inf).sort().values
+        return float(known[(len(known) - 1) // 2] + known[len(known) // 2]) / 2
 
     def robust(self, found: Tensor, eps: float) -> float:
         """Share of rows still right, of inputs that must lie within an L-infinity radius."""
@@ -46,7 +47,9 @@ class Digits:
         with torch.no_grad():
             return self.model(found).argmax(1) != self.y
 
-    def vauban(self, attack: Attack, p: float = math.inf, eps: float = math.inf, settle: Settle = "nearest") -> Tensor:
+    def vauban(
+        self, attack: Attack, p: float = math.inf, eps: float = math.inf, settle: Literal["first", "nearest", "worst"] = "nearest"
+    ) -> Tensor:
         """What an attack of ours finds."""
         oracle = Oracle(Torch(self.model), self.x, self.y, Threat("peers", Ball(eps, p)), settle=settle)
         attack(oracle)
@@ -54,13 +57,14 @@ class Digits:
 
     def foolbox(self, make: Callable[[Any], Any], eps: float | None = None) -> Tensor:
         """What an attack of Foolbox finds: `make(foolbox.attacks)` gives it."""
-        fb = pytest.importorskip("foolbox", reason=WHY)
+        import foolbox as fb
+
         model = fb.PyTorchModel(self.model, bounds=(0, 1), device="cpu")
         return make(fb.attacks)(model, self.x, self.y, epsilons=eps)[1]
 
     def art(self, make: Callable[[Any, Any], Any]) -> Tensor:
         """What an attack of ART finds: `make(art.attacks.evasion, its classifier)` gives it."""
-        evasion = pytest.importorskip("art.attacks.evasion", reason=WHY)
+        import art.attacks.evasion as evasion
         from art.estimators.classification import PyTorchClassifier
 
         wrapped = PyTorchClassifier(self.model, nn.CrossEntropyLoss(), (1, 8, 8), 10, clip_values=(0.0, 1.0), device_type="cpu")
@@ -70,6 +74,8 @@ class Digits:
 @pytest.fixture(scope="session")
 def digits() -> Digits:
     """Seeded, some ten seconds on one thread."""
+    for library in ("foolbox", "art.attacks.evasion"):
+        pytest.importorskip(library, reason=WHY)
     datasets = pytest.importorskip("sklearn.datasets", reason=WHY)
     torch.set_num_threads(1)
     pictures, labels = datasets.load_digits(return_X_y=True)

@@ -1,8 +1,9 @@
 """Our attacks and those of Foolbox and ART, with the same settings on the same rows, agree within stated tolerances.
 
 Tolerances. FGSM has no randomness: the inputs are equal up to float32 rounding of `x + eps`. PGD starts at random, and 2 points are twice the
-spread seen between seeds. Minimum-norm attacks follow the same algorithms, but judge success, clip and round in different places: 1 % of the
-median, both ways where the algorithms are the same, one way ("not worse") where ours may find more. EAD's median has a coarser grain: 2 %.
+spread seen between seeds. Minimum-norm attacks follow the same algorithms, but judge success, clip and round in different places, which was
+seen to move the median by less than 0.2 %; the bounds are 0.5 % (DDN, which has the least freedom: 0.2 %), and 1 % for C&W, whose rows end
+their searches by a rule of their own. One way ("nothing further") where ours may find more: FMN and ART's DeepFool 1 %, EAD 2 %.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def test_pgd_leaves_as_many_rows_standing_as_foolbox_and_art(digits) -> None:
 def test_deepfool_finds_the_distances_of_foolbox(digits, p: float, named: str) -> None:
     ours = digits.median(digits.vauban(deepfool.bind(steps=50, overshoot=0.02), p), p)
     theirs = digits.median(digits.foolbox(lambda fa: getattr(fa, named)(steps=50, candidates=10, overshoot=0.02)), p)
-    assert ours == pytest.approx(theirs, rel=0.01)
+    assert ours == pytest.approx(theirs, rel=0.005)
 
 
 def test_deepfool_finds_nothing_further_than_art(digits) -> None:
@@ -53,7 +54,7 @@ def test_deepfool_finds_nothing_further_than_art(digits) -> None:
 def test_ddn_finds_the_distances_of_foolbox(digits) -> None:
     ours = digits.median(digits.vauban(ddn.bind(steps=200), 2), 2)
     theirs = digits.median(digits.foolbox(lambda fa: fa.DDNAttack(init_epsilon=1.0, steps=200, gamma=0.05)), 2)
-    assert ours == pytest.approx(theirs, rel=0.01)
+    assert ours == pytest.approx(theirs, rel=0.002)
 
 
 @pytest.mark.parametrize(("p", "named"), [(2.0, "L2FMNAttack"), (math.inf, "LInfFMNAttack")])
