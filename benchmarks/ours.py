@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 from torch import Tensor
 
@@ -14,8 +13,6 @@ from vauban.doors import Oracle
 from vauban.doors.oracle.stage import Settle
 from vauban.target import Torch
 from vauban.threat import Ball, Threat
-
-Settle = Literal["first", "nearest", "worst"]
 
 
 def vauban(attack: Attack, norm: float = math.inf, *, within: bool = True, settle: Settle = "first") -> Ready:

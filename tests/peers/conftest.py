@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import torch
@@ -47,9 +47,7 @@ class Digits:
         with torch.no_grad():
             return self.model(found).argmax(1) != self.y
 
-    def vauban(
-        self, attack: Attack, p: float = math.inf, eps: float = math.inf, settle: Literal["first", "nearest", "worst"] = "nearest"
-    ) -> Tensor:
+    def vauban(self, attack: Attack, p: float = math.inf, eps: float = math.inf, settle: Settle = "nearest") -> Tensor:
         """What an attack of ours finds."""
         oracle = Oracle(Torch(self.model), self.x, self.y, Threat("peers", Ball(eps, p)), settle=settle)
         attack(oracle)

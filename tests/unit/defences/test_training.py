@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 from small_training import EPS, net, plainly_trained, recipe, stripes
-from torch import nn
+from torch import Tensor, nn
 
 from vauban.attacks import Attack, ddn, fgsm, pgd, uniform_noise
 from vauban.defences.training import harden
+from vauban.defences.training.average import Average
 from vauban.defences.training.inner import for_training, worst
+from vauban.defences.training.rows import Part
+from vauban.defences.training.steps import Steps
+from vauban.defences.training.trainee import Trainee
 from vauban.doors import Oracle
 from vauban.errors import BadData, BadPlan, BadTarget
 from vauban.target import Torch
@@ -145,3 +149,43 @@ def test_what_cannot_be_trained_is_refused_in_one_sentence(threat: Threat, inner
     for attempt, error, words in cases:
         with pytest.raises(error, match=words):
             attempt()
+
+
+def test_the_running_mean_of_the_weights_is_what_is_measured_and_kept(threat: Threat, inner: Attack) -> None:
+    model = nn.Linear(2, 1, bias=False)
+    expected = model.weight.detach().clone()
+    average = Average(model, 0.5)
+    for step in range(6):
+        with torch.no_grad():
+            model.weight += step + 1.0
+        average.update(step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * model.weight.detach()
+    own = model.weight.detach().clone()
+    with average.shown():
+        assert torch.allclose(model.weight, expected)
+    assert torch.equal(model.weight, own)
+    steps = Steps(Trainee.of(plainly_trained()), Part(*stripes(), torch.arange(160)), threat, inner, recipe(ema=0.999, clip=0.0))
+    steps.epoch(1, lambda step, loss: None)
+    live, kept = dict(steps.model.named_parameters()), steps.weights()
+    assert all(not torch.equal(live[name], kept[name]) for name in live)
+    assert torch.equal(steps.model.layers[1].running_mean, kept["layers.1.running_mean"])  # type: ignore[index]
+
+
+class Drawing(nn.Module):
+    """Notes the random numbers it draws in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.drawn = net(0), []
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.drawn.append(float(torch.rand(())))
+        return self.inner(x)
+
+
+def test_what_the_model_draws_differs_in_every_step_of_every_epoch(threat: Threat, inner: Attack) -> None:
+    model = Drawing()
+    harden(model, stripes(), threat, inner, recipe(epochs=3))
+    assert len(model.drawn) == len(set(model.drawn)) == 12

@@ -133,6 +133,18 @@ def test_a_stand_in_around_the_target_costs_passes_of_the_target(settle: str) ->
     assert (a.forwards, a.backwards) == (model.forwards, model.backwards) == ((10, 5) if settle == "first" else (5, 5))
 
 
+def test_an_expectation_over_the_target_counts_every_pass_of_it() -> None:
+    model = Counting()
+    target = Torch(model, outputs="logits")
+    o = siege(target, NEAR, surrogate=Expectation(target, draws=3))
+    model.reset()
+    with attacking(o):
+        o.ascend(o.x)
+        o.jacobian(o.x)
+    a = o.book.attempts[0]
+    assert (a.forwards, a.backwards) == (model.forwards, model.backwards) == (2 * (15 + 5), 15 + 45)
+
+
 def test_rows_out_of_budget_do_not_stop_the_others() -> None:
     """A first attack spent unevenly; restarts of the next one still know whose noise is whose."""
     o = siege(ball=NEAR, threat={"queries": 6})

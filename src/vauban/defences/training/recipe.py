@@ -86,7 +86,7 @@ class Recipe:
         """The learning rate of a step, counted from 0.
 
         >>> [round(Recipe(lr=1.0).rate(step, 10), 2) for step in (0, 3, 9)]
-        [0.25, 1.0, 0.17]
+        [0.25, 1.0, 0.14]
         """
         if self.schedule == "constant":
             return self.lr
