@@ -107,7 +107,9 @@ class Attack:
         if kind not in self.facts.on:
             raise BadPlan(f"attack {self.name!r} works on {', '.join(self.facts.on)}, and threat {threat.name!r} allows {kind}")
         if threat.perturbation.eps == math.inf and not self.facts.minimal:
-            raise BadPlan(f"attack {self.name!r} needs a radius, and threat {threat.name!r} has eps = inf; give one, or use a minimum-norm attack")
+            raise BadPlan(
+                f"attack {self.name!r} needs a radius, and threat {threat.name!r} has eps = inf; give one, or use a minimum-norm attack"
+            )
         if self.facts.images and shape is not None and len(shape) != 3:
             raise BadPlan(f"attack {self.name!r} needs images (channels, height, width); these inputs have shape {shape}")
 

@@ -11,7 +11,11 @@ from vauban.threat import Access, Threat
 Choice = tuple[str, dict[str, object]]
 
 BASELINES: tuple[Choice, ...] = (
-    ("uniform-noise", {}), ("gaussian-noise", {}), ("salt-and-pepper", {}), ("contrast", {}), ("blur", {}),
+    ("uniform-noise", {}),
+    ("gaussian-noise", {}),
+    ("salt-and-pepper", {}),
+    ("contrast", {}),
+    ("blur", {}),
 )
 QUICK: tuple[Choice, ...] = (("fgsm", {}), ("pgd", {"steps": 20}), ("spatial", {"grid": 3}))
 STANDARD: tuple[Choice, ...] = (
@@ -20,7 +24,7 @@ STANDARD: tuple[Choice, ...] = (
     ("fgsm", {}),
     ("mi-fgsm", {}),
     ("pgd", {}),
-    ("pgd", {"steps": 100, "step": 0.05, "loss": "margin"}),
+    ("pgd", {"steps": 100, "step": 0.05, "loss": "margin", "restarts": 3}),
     ("jsma", {}),
 )
 MINIMUM: dict[str, Choice] = {

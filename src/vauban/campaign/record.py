@@ -53,8 +53,9 @@ class AttackResult:
         tried: eligible rows still standing when it began.
         broken: rows that fell to it.
         left: rows still standing after it, of the finding's denominator.
-        forwards, backwards: passes of the target, mean over the tried rows.
-        surrogate_forwards, surrogate_backwards: passes of a surrogate that is not the target, mean over the tried rows.
+        forwards, backwards: passes of the target, mean over the rows it ran on; for a minimum-norm attack of a campaign with a curve, these are
+            broken ones too.
+        surrogate_forwards, surrogate_backwards: passes of a surrogate that is not the target, likewise.
         seconds: wall-clock time.
         distance: median size of the examples it broke rows with, in the threat's norm; None when it broke none.
         first: for each row it broke, in row order, which of its questions on that row won (1 is the first).

@@ -137,9 +137,7 @@ def _differing(file: Path, y: Array | None, rows: Rows, order: Tensor) -> int:
     if y is None:
         return 0
     if y.shape != (len(rows),) or y.dtype.kind not in "iu":
-        raise BadData(
-            f"{file}: y is {y.dtype} of shape {y.shape} for {len(rows)} examples; give one class for each, or leave it out"
-        )
+        raise BadData(f"{file}: y is {y.dtype} of shape {y.shape} for {len(rows)} examples; give one class for each, or leave it out")
     return int((torch.from_numpy(y.astype(np.int64))[order] != rows.y).sum())
 
 
@@ -187,7 +185,7 @@ class _Bench:
             if len(tried):
                 self.oracle.submit(self.x[tried].to(self.oracle.target.device))
         outcome = self.oracle.outcome
-        again = self.asker.verified(outcome, None).fools
+        again = self.asker.verified(outcome).fools
         attacked, once = outcome.attacked.cpu(), outcome.broken.cpu()
         inside = attacked & self.finite & self.boxed & self.near
         fooled = inside & once & again

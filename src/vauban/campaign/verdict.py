@@ -89,7 +89,9 @@ def _judge_promise(record: Record, promise: Promise) -> Iterable[Judgement]:
         if least is None or math.isnan(least):
             continue
         if finding is None:
-            yield Judgement(promise.threat, metric, least, None, Verdict.UNABLE, f"the record has no finding for the threat {promise.threat!r}")
+            yield Judgement(
+                promise.threat, metric, least, None, Verdict.UNABLE, f"the record has no finding for the threat {promise.threat!r}"
+            )
             continue
         yield _judge_metric(record, finding, metric, least)
 

@@ -56,7 +56,9 @@ def _bound(value: float | tuple[float, ...], what: str, x: Tensor) -> float | Te
     if not isinstance(value, tuple):
         return value
     if len(value) != x[0].numel():
-        raise BadPlan(f"bounds: {what} has {len(value)} values and an input has {x[0].numel()} features; give one for each, or a single number")
+        raise BadPlan(
+            f"bounds: {what} has {len(value)} values and an input has {x[0].numel()} features; give one for each, or a single number"
+        )
     return torch.tensor(value, dtype=x.dtype, device=x.device).view(x.shape[1:])
 
 

@@ -28,7 +28,9 @@ class Transformed:
 
     def start(self, x: Tensor) -> Tensor:
         if x.ndim != 4:
-            raise BadData(f"rotation and translation need images (rows, channels, height, width); these rows have shape {tuple(x.shape[1:])}")
+            raise BadData(
+                f"rotation and translation need images (rows, channels, height, width); these rows have shape {tuple(x.shape[1:])}"
+            )
         return x.new_zeros(len(x), 3)
 
     def decode(self, x: Tensor, v: Tensor) -> Tensor:

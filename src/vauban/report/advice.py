@@ -24,6 +24,9 @@ ADVICE = {
     "noise-beats-gradients": (
         "Blind noise did better than gradients, so the gradients mislead. Declare a surrogate, or attack with scores or labels."
     ),
+    "access-not-used": (
+        "The attacks knew less than the threat allows. Add attacks that ask for scores or labels, or state the weaker threat that was tried."
+    ),
     "too-few-rows": "The interval is wide because few rows were tried. Audit more rows.",
     "time-limit": "The campaign ran out of time. Give it longer, or read the number as a ceiling.",
     "unverified": "Some examples did not fool the model when asked again. Look for randomness, reduced precision or batch effects.",

@@ -73,7 +73,9 @@ class StraightThrough(Surrogate):
             hard = self.step(x)
         soft = x if self.backward is None else self.backward(x)
         if soft.shape != hard.shape:
-            raise BadPlan(f"BPDA: the step gives {tuple(hard.shape)} and its stand-in {tuple(soft.shape)}; give a backward of the same shape")
+            raise BadPlan(
+                f"BPDA: the step gives {tuple(hard.shape)} and its stand-in {tuple(soft.shape)}; give a backward of the same shape"
+            )
         return self.model.smooth(soft + (hard - soft).detach(), draw)
 
     def held(self):

@@ -82,7 +82,11 @@ class Torch(Target):
             return
         training = [m for m in self.model.modules() if m.training]
         frozen = [p for p in self.model.parameters() if p.requires_grad]
-        relaid = [p for p in self.model.parameters() if self.channels_last and p.ndim == 4 and not p.is_contiguous(memory_format=torch.channels_last)]
+        relaid = [
+            p
+            for p in self.model.parameters()
+            if self.channels_last and p.ndim == 4 and not p.is_contiguous(memory_format=torch.channels_last)
+        ]
         try:
             self._set(training, frozen, relaid, held=True)
             yield

@@ -17,13 +17,13 @@ def exact(value: float | str | Fraction, what: str = "a number") -> float:
     inf
     """
     if isinstance(value, bool):
-        raise BadPlan(f"{what} = {value} must be a number or a fraction such as \"8/255\"")
+        raise BadPlan(f'{what} = {value} must be a number or a fraction such as "8/255"')
     try:
         number = float(value) if isinstance(value, float | int) or value == "inf" else float(Fraction(value))
     except (ValueError, ZeroDivisionError) as error:
-        raise BadPlan(f"{what} = {value!r} must be a number or a fraction such as \"8/255\"") from error
+        raise BadPlan(f'{what} = {value!r} must be a number or a fraction such as "8/255"') from error
     if math.isnan(number):
-        raise BadPlan(f"{what} is NaN; it must be a number or a fraction such as \"8/255\"")
+        raise BadPlan(f'{what} is NaN; it must be a number or a fraction such as "8/255"')
     return number
 
 

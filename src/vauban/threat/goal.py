@@ -42,10 +42,13 @@ class Goal:
 
     def text(self, names: Sequence[str] = ()) -> str:
         """In words, with class names where given."""
+
         def name(c: int) -> str:
             return names[c] if c < len(names) else f"class {c}"
 
         if self.wanted is None:
             return "any wrong class"
         wanted = name(self.wanted) if isinstance(self.wanted, int) else "a class given for each input"
-        return f"{', '.join(map(name, self.sources)) or 'any class'} to {wanted}"
+        *most, last = map(name, self.sources) if self.sources else ["any class"]
+        given = f"{', '.join(most)} or {last}" if most else last
+        return f"{given} to {wanted}"

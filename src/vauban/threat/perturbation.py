@@ -63,7 +63,9 @@ class Ball:
     hi: Bound = 1.0
     mask: tuple[bool, ...] | None = None
 
-    def __init__(self, eps: Number = INF, norm: float | str = INF, lo: object = 0.0, hi: object = 1.0, mask: Iterable[bool] | None = None) -> None:
+    def __init__(
+        self, eps: Number = INF, norm: float | str = INF, lo: object = 0.0, hi: object = 1.0, mask: Iterable[bool] | None = None
+    ) -> None:
         set_ = object.__setattr__
         set_(self, "eps", exact(eps, "eps"))
         set_(self, "norm", norm_of(norm))
@@ -78,11 +80,14 @@ class Ball:
         lows, highs = _many(self.lo), _many(self.hi)
         if len(lows) > 1 and len(highs) > 1 and len(lows) != len(highs):
             raise BadPlan(f"bounds: lo has {len(lows)} values and hi has {len(highs)}; give one for each feature, or a single number")
-        width = [h - low for low, h in zip(lows * (len(highs) if len(lows) == 1 else 1), highs * (len(lows) if len(highs) == 1 else 1), strict=True)]
+        width = [
+            h - low
+            for low, h in zip(lows * (len(highs) if len(lows) == 1 else 1), highs * (len(lows) if len(highs) == 1 else 1), strict=True)
+        ]
         if min(width) < 0 or max(width) <= 0:
             raise BadPlan(f"bounds: the box [{min(lows):g}, {max(highs):g}] is empty; lo must be below hi")
         if not self.eps > 0:
-            raise BadPlan(f"eps = {written(self.eps)} must be positive, such as \"8/255\"")
+            raise BadPlan(f'eps = {written(self.eps)} must be positive, such as "8/255"')
         if self.norm == INF and INF > self.eps > max(width):
             hint = f'; did you mean "{self.eps:g}/255"?' if max(width) == 1 and 1 < self.eps <= 255 else ""
             raise BadPlan(f"eps = {written(self.eps)} is larger than the input range [{min(lows):g}, {max(highs):g}]{hint}")

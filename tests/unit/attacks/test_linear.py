@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vauban.attacks import ATTACKS
+from vauban.attacks.evasion.minimum.deepfool import NUDGE
 from vauban.doors import Oracle
 from vauban.target import Torch
 from vauban.threat import INF, Ball, Goal, Threat
@@ -67,7 +68,8 @@ def test_the_smallest_change_is_found(name: str, norm: str, settings: dict[str, 
     best = exact(x, y, norm)
     d = o.outcome.distance
     assert (d >= best * (1 - 1e-5) - 1e-6).all(), "nothing beats the geometry"
-    ratio = (d / best).sort().values
+    beyond = NUDGE[o.ball.p] if name == "deepfool" else 0.0  # it steps a little over the plane, where the scores no longer tie
+    ratio = ((d - beyond) / best).sort().values
     assert float(ratio[int(0.9 * N)]) <= factor, f"nine of ten rows within {factor}: {float(ratio[int(0.9 * N)]):.3f}"
     assert torch.allclose(o.ball.distance(x, o.outcome.best), d)
 

@@ -138,13 +138,19 @@ def test_few_rows_without_a_promise_are_doubted() -> None:
     assert ("too-few-rows" in names(found)) == (high - low > 0.2)
 
 
-def test_a_black_box_threat_raises_no_doubt_about_gradients() -> None:
+def blind(access: Access) -> set[str]:
     x, y = blobs()
-    found = vauban.audit(
-        vauban.Torch(Wrapped(before=lambda v: v.detach()), outputs="logits"), x, y,
-        threats=Threat("t", Ball(0.05), Access.LABEL), attacks=[uniform_noise()],
-    )["t"]  # fmt: skip
-    assert names(found) == set()
+    model = vauban.Torch(Wrapped(before=lambda v: v.detach()), outputs="logits")
+    return names(vauban.audit(model, x, y, threats=Threat("t", Ball(0.05), access), attacks=[uniform_noise()])["t"])
+
+
+def test_a_blind_attacker_raises_no_doubt_about_gradients() -> None:
+    assert blind(Access.NONE) == set()
+
+
+@pytest.mark.parametrize("access", [Access.LABEL, Access.SCORE])
+def test_access_that_no_attack_used_is_doubted(access: Access) -> None:
+    assert blind(access) == {"access-not-used"}
 
 
 def test_a_doubted_number_never_keeps_its_promise() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vauban.campaign.doubts.scene import Scene
 from vauban.campaign.record import Doubt
 from vauban.measure import rows_to_decide
+from vauban.threat import Access
 
 WIDE = 0.1
 """Without a promise to decide, an interval wider than this to either side says little."""
@@ -27,6 +28,18 @@ def too_few_rows(scene: Scene) -> Doubt | None:
     need = rows_to_decide(rate.value, least, rate.level)
     more = f"about {need} would" if need and need > rate.rows else "no practical number would"
     return Doubt("too-few-rows", f"{rate.rows} rows cannot tell {rate.value:.1%} from the promised {least:.1%}; {more}")
+
+
+def access_not_used(scene: Scene) -> Doubt | None:
+    """The threat grants answers that no attack asked for: the number says how the model stands a weaker attacker."""
+    granted = scene.siege.threat.access
+    used = max((a.facts.access for a in scene.siege.attacks), default=Access.NONE)
+    if used >= granted:
+        return None
+    name = granted.name.lower()
+    return Doubt(
+        "access-not-used", f"the threat grants {name} access and no attack used it; name attacks that do, or grant {used.name.lower()}"
+    )
 
 
 def time_limit(scene: Scene) -> Doubt | None:

@@ -56,7 +56,9 @@ def not_deterministic(scene: Scene) -> Doubt | None:
     moved = int((_apart(first, second) > 1e-6).sum())
     if not moved:
         return None
-    return Doubt("not-deterministic", f"{moved} of {len(probe)} sampled rows got other scores when asked twice; declare the target randomised")
+    return Doubt(
+        "not-deterministic", f"{moved} of {len(probe)} sampled rows got other scores when asked twice; declare the target randomised"
+    )
 
 
 def batch_dependent(scene: Scene) -> Doubt | None:

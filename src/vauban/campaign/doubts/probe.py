@@ -12,6 +12,7 @@ from torch import Tensor
 from vauban.attacks import Attack, find
 from vauban.campaign.doubts.scene import Scene
 from vauban.doors import Oracle
+from vauban.geometry import body_of
 from vauban.target import default_surrogate
 from vauban.threat import INF, Access, Ball, Threat
 
@@ -86,8 +87,7 @@ class Probe:
         allowed = self.siege.threat.perturbation
         if not isinstance(allowed, Ball):
             return None
-        width = max(_many(allowed.hi)) - min(_many(allowed.lo))
-        features = math.prod(self.plan.data.shape)
+        width, features = body_of(allowed, self.plan.data.x[:1]).width, math.prod(self.plan.data.shape)
         eps = {INF: width, 2.0: width * math.sqrt(features), 1.0: width * features, 0.0: float(features)}[allowed.norm]
         return replace(self.threat, perturbation=Ball(eps, allowed.norm, allowed.lo, allowed.hi, allowed.mask))
 
@@ -96,7 +96,3 @@ class Probe:
 def probe_of(scene: Scene) -> Probe:
     """The probe of a scene, shared by the doubters that look at it one after another."""
     return Probe(scene)
-
-
-def _many(bound: float | tuple[float, ...]) -> tuple[float, ...]:
-    return bound if isinstance(bound, tuple) else (bound,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from vauban.campaign.plan import Plan, Siege
 from vauban.campaign.run.chunk import Chunk, Fate, Try, finite
 from vauban.campaign.run.survey import Ground, rows_in_a_pass
 from vauban.campaign.run.verify import Asker, Held
-from vauban.doors import Oracle, Outcome
+from vauban.doors import Oracle
 
 TIME_LIMIT = "time limit"
 
@@ -93,8 +93,8 @@ def besiege(plan: Plan, siege: Siege, ground: Ground, number: int, *, max_rows: 
         plan.target, rows.x, rows.y, siege.threat, surrogate=siege.surrogate, curve=siege.curve, seed=plan.seed, ids=rows.ids,
         max_rows=max_rows, deadline=deadline,
     )  # fmt: skip
-    tries, turns, spare = _attack(oracle, siege, deadline, told)
-    fates, examples = _judged(oracle, Asker(oracle, plan, rows.ids, rows.y), turns, spare)
+    tries, turns = _attack(oracle, siege, deadline, told)
+    fates, examples = _judged(oracle, Asker(oracle, plan, rows.ids, rows.y), turns)
     merged = list(untouched)
     for place, fate in zip(places.tolist(), fates, strict=True):
         merged[place] = fate
@@ -116,28 +116,19 @@ def _untouched(siege: Siege, ground: Ground, span: slice, eligible: Tensor, atta
     return tuple(found)
 
 
-def _attack(oracle: Oracle, siege: Siege, deadline: float, told: Told) -> tuple[tuple[Try, ...], tuple[Turn, ...], Outcome | None]:
-    """Run the attacks in order over one oracle. With a curve, the examples at hand before the first minimum-norm attack are kept to fall
-    back upon: the nearest example lies on the boundary, and may not fool again where an earlier one does."""
+def _attack(oracle: Oracle, siege: Siege, deadline: float, told: Told) -> tuple[tuple[Try, ...], tuple[Turn, ...]]:
+    """Run the attacks in order over one oracle."""
     tries: list[Try] = []
     turns: list[Turn] = []
-    spare: Outcome | None = None
     for place, (attack, label) in enumerate(zip(siege.attacks, labels_of(siege.attacks), strict=True)):
         if time.monotonic() > deadline:
             tries.append(Try(label, stopped=TIME_LIMIT))
             continue
-        if siege.curve and attack.facts.minimal and spare is None:
-            spare = _copied(oracle.outcome)
         attack(oracle)
         turns.append(Turn.of(oracle))
         tries.append(_tried(oracle, label, turns))
         told(place, tries[-1], int((oracle.book.eligible & ~oracle.book.broken).sum()))
-    return tuple(tries), tuple(turns), spare
-
-
-def _copied(outcome: Outcome) -> Outcome:
-    """An outcome that stays as it is while the attacks go on."""
-    return replace(outcome, best=outcome.best.clone(), distance=outcome.distance.clone(), broken=outcome.broken.clone())
+    return tuple(tries), tuple(turns)
 
 
 def _tried(oracle: Oracle, label: str, turns: Sequence[Turn]) -> Try:
@@ -157,10 +148,10 @@ def _tried(oracle: Oracle, label: str, turns: Sequence[Turn]) -> Try:
     )
 
 
-def _judged(oracle: Oracle, asker: Asker, turns: Sequence[Turn], spare: Outcome | None) -> tuple[tuple[Fate, ...], Examples | None]:
+def _judged(oracle: Oracle, asker: Asker, turns: Sequence[Turn]) -> tuple[tuple[Fate, ...], Examples | None]:
     """The fates of the attacked rows, each example asked again, and the examples that count."""
     outcome = oracle.outcome
-    held = asker.verified(outcome, spare)
+    held = asker.verified(outcome)
     broken, by = outcome.broken.cpu(), outcome.by.cpu()
     fell = held.fools & broken
     kept = (fell & (by >= 0)).nonzero()[:, 0]

@@ -49,7 +49,7 @@ class Fate:
         broken: an example was verified, or (untargeted) the clean input already errs.
         by: the place of the attack that broke it, or -1.
         distance: of the nearest known example, 0 where the clean input errs; None where none is known.
-        size: of the example when it was first broken; None where no attack broke it.
+        size: of the nearest example known when the attack that broke it was done; None where no attack broke it.
         first: which of all questions on the row won (0: it erred untouched; -1: none did); `won` counts within the attack that won.
         queries, gradients: what the row was charged.
         share: of fresh draws that the example fooled, for a randomised target; else 1.

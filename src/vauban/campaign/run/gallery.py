@@ -19,7 +19,8 @@ from vauban.campaign.run.survey import Ground
 from vauban.campaign.run.tally import Tally
 from vauban.report.gallery import Gallery
 from vauban.target import Target
-from vauban.threat import Access
+from vauban.geometry import body_of
+from vauban.threat import Access, Transformations
 
 MOST = 12
 
@@ -41,15 +42,16 @@ def write_gallery(folder: RunFolder, plan: Plan, siege: Siege, ground: Ground, d
     if not places:
         return None
     adversarial = _examples(folder, siege.threat.name, places, done)
-    found = gallery(plan, ground, done, adversarial, places=places, labels=labels_of(siege.attacks))
+    found = gallery(plan, siege, ground, done, adversarial, places)
     out = io.BytesIO()
     np.savez_compressed(out, allow_pickle=False, **{f.name: getattr(found, f.name) for f in fields(found)})
     write_atomically(folder.gallery(siege.threat.name), out.getvalue())
     return found
 
 
-def gallery(plan: Plan, ground: Ground, done: Tally, adversarial: Tensor, *, places: Sequence[int], labels: Sequence[str]) -> Gallery:
-    """The gallery of some rows, with their adversarial inputs (m, *shape) and the labels of all attacks."""
+def gallery(plan: Plan, siege: Siege, ground: Ground, done: Tally, adversarial: Tensor, places: Sequence[int]) -> Gallery:
+    """The gallery of some rows, with the adversarial inputs (m, *shape) that broke them."""
+    labels = labels_of(siege.attacks)
     at = torch.from_numpy(np.searchsorted(ground.rows.ids.numpy(), done.row[list(places)]))
     clean = ground.rows.x[at]
     answer, after = ground.answers[at], torch.from_numpy(done.after[list(places)])
@@ -61,7 +63,7 @@ def gallery(plan: Plan, ground: Ground, done: Tally, adversarial: Tensor, *, pla
         after.numpy(),
         _sure(plan.target, clean, answer),
         _sure(plan.target, adversarial, after),
-        done.distance[list(places)],
+        _sizes(siege, clean, adversarial, done.size[list(places)]),
         done.row[list(places)],
         np.array([labels[b] for b in done.by[list(places)].tolist()]),
     )
@@ -78,6 +80,12 @@ def _examples(folder: RunFolder, threat: str, places: Sequence[int], done: Tally
             inputs = file.get_slice("x")
             found |= {r: inputs[index[r] : index[r] + 1] for r in rows if number_of[r] == number}
     return torch.cat([found[r] for r in rows])
+
+
+def _sizes(siege: Siege, clean: Tensor, adversarial: Tensor, parameters: np.ndarray) -> np.ndarray:
+    """How far each example lies from its clean input, float64 (m,); for transformations, the share of what is allowed."""
+    allowed = siege.threat.perturbation
+    return parameters if isinstance(allowed, Transformations) else body_of(allowed, clean).distance(clean, adversarial).numpy()
 
 
 def _sure(target: Target, x: Tensor, answers: Tensor) -> np.ndarray:

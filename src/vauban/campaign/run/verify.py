@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ class Held:
     Attributes:
         x: the examples.
         fools: bool (n,), whether it fooled the target when asked again.
-        distance: float64 (n,), its size; inf where none is known.
+        distance: float64 (n,), the size of the nearest one that fools, which may be another; inf where none is known.
         answers: int64 (n,), the target's answer to it.
     """
 
@@ -53,27 +53,23 @@ class Asker:
         self._aim = Aim.of_goal(oracle.threat.goal, y.to(device), oracle.classes, self.target.reject, ids.to(device))
         self._noise = RowNoise(ids.to(device), plan.seed)
 
-    def verified(self, outcome: Outcome, spare: Outcome | None) -> Held:
-        """Ask about the nearest example of every row; where it does not fool again, about the one in `spare`.
+    def verified(self, outcome: Outcome) -> Held:
+        """Ask about the example that broke each row, and about the nearest one where that is another; where the first does not fool again
+        and the second does, the second counts.
 
         The answers of a randomised target were already confirmed by a majority of fresh draws and are taken as they are.
         """
-        known = outcome.nearest.cpu()
-        x = outcome.best.detach().float().cpu()
-        fools, answers = self.fools(x, known.nonzero()[:, 0], 1, "again")
-        held = Held(x, known if self.target.randomised else fools, outcome.distance.cpu(), answers)
-        if spare is not None:
-            held = self._fallen_back(held, spare, known & ~held.fools & spare.broken.cpu())
-        return replace(held, distance=torch.where(known & ~held.fools, torch.inf, held.distance))
-
-    def _fallen_back(self, held: Held, spare: Outcome, lost: Tensor) -> Held:
-        """The examples in `spare` instead of the lost ones, asked again too."""
-        if not bool(lost.any()):
-            return held
-        x = torch.where(per_row(lost, held.x), spare.best.detach().float().cpu(), held.x)
-        again, said = self.fools(x, lost.nonzero()[:, 0], 1, "again")
-        distance = torch.where(lost, spare.distance.cpu(), held.distance)
-        return Held(x, held.fools | again, distance, torch.where(lost, said, held.answers))
+        known, size = outcome.nearest.cpu(), outcome.fell_distance.cpu()
+        first, nearest = (t.detach().float().cpu() for t in (outcome.fell, outcome.best))
+        other = known & (outcome.distance.cpu() < size)
+        fools, answers = self.fools(first, known.nonzero()[:, 0], 1, "again")
+        closer, said = self.fools(nearest, other.nonzero()[:, 0], 1, "again")
+        if self.target.randomised:
+            fools, closer = known, other
+        instead = closer & ~fools
+        x = torch.where(per_row(instead, first), nearest, first)
+        distance = torch.where(closer, outcome.distance.cpu(), torch.where(fools, size, torch.inf))
+        return Held(x, fools | closer, distance, torch.where(instead, said, answers))
 
     def rounded(self, x: Tensor, index: Tensor) -> dict[int, bool]:
         """For the rows `index`, whether the example still fools after rounding to 256 levels; nothing where the input is no such image."""

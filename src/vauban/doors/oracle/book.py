@@ -46,6 +46,8 @@ class Outcome:
     Attributes:
         best: (n, *shape), the nearest verified adversarial input of each broken row; the clean input for the others.
         distance: float64 (n,), its size in the threat's norm; 0 where the clean input already errs, inf where none is known.
+        fell: (n, *shape), the example that broke each row, where attacks went on to find a nearer one; the same as `best` elsewhere.
+        fell_distance: float64 (n,), its size.
         broken: bool (n,), whether one was verified within the threat's radius (or, untargeted, the clean input already errs).
         nearest: bool (n,), whether any is known at all, within the radius or beyond it.
         eligible: bool (n,), rows in the denominator.
@@ -60,6 +62,8 @@ class Outcome:
 
     best: Tensor
     distance: Tensor
+    fell: Tensor
+    fell_distance: Tensor
     broken: Tensor
     nearest: Tensor
     eligible: Tensor
@@ -79,9 +83,17 @@ class Outcome:
 
 
 class Book:
-    """The accounts of all rows. Columns are tensors of one entry a row on the target's device."""
+    """The accounts of all rows. Columns are tensors of one entry a row on the target's device.
 
-    def __init__(self, start: Tensor, eligible: Tensor, attacked: Tensor, correct: Tensor, answers: Tensor, wrong: Tensor) -> None:
+    Args:
+        start: the variable at the clean rows.
+        eligible, attacked, correct, answers, wrong: what the clean answers came to.
+        goes_on: whether a row that fell may get a nearer example later, so that the one that broke it is kept apart.
+    """
+
+    def __init__(
+        self, start: Tensor, eligible: Tensor, attacked: Tensor, correct: Tensor, answers: Tensor, wrong: Tensor, *, goes_on: bool = False
+    ) -> None:
         n, device = len(start), start.device
         self.eligible, self.attacked, self.correct, self.answers = eligible, attacked, correct, answers
         self.queries = torch.zeros(n, dtype=torch.int64, device=device)
@@ -89,6 +101,8 @@ class Book:
         self.best = start.clone()
         self.distance = torch.full((n,), INF, dtype=torch.float64, device="cpu" if device.type == "mps" else device)
         self.distance[wrong.to(self.distance.device)] = 0.0
+        self.fell = start.clone() if goes_on else self.best
+        self.fell_distance = self.distance.clone() if goes_on else self.distance
         self.broken = wrong.clone()
         self.first = torch.full_like(self.queries, -1)
         self.first[wrong] = 0
@@ -114,4 +128,7 @@ class Book:
         self.broken[fresh] = True
         self.first[fresh] = number[won]
         self.by[fresh] = by
+        if self.fell is not self.best:
+            self.fell[fresh] = v[won]
+            self.fell_distance[fresh.to(self.distance.device)] = distance[won.to(distance.device)]
         return len(fresh) > 0

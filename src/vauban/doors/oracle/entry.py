@@ -91,7 +91,9 @@ def clean_answers(target: Target, x: Tensor, y: Tensor, chunks: Chunks, noise: R
             f"{target.name}: between {int(classes.min())} and {int(classes.max())} classes for different inputs; a classifier has always as many"
         )
     if float(nonfinite.float().mean()) > 0.5:
-        raise BadTarget(f"{target.name}: {int(nonfinite.sum())} of {len(x)} clean inputs have scores that are not finite; nothing can be judged")
+        raise BadTarget(
+            f"{target.name}: {int(nonfinite.sum())} of {len(x)} clean inputs have scores that are not finite; nothing can be judged"
+        )
     return Answers(labels, correct, nonfinite, int(classes[0]))
 
 

@@ -58,7 +58,9 @@ class Referee:
         name, shape = self.target.name, tuple(z.shape)
         if by is self.target:
             raise BadTarget(f"{name}: {self.classes} classes at first, and now outputs of shape {shape} for {rows} inputs")
-        raise BadTarget(f"the surrogate answers {rows} inputs with shape {shape}, and {name} has {self.classes} classes; give one with as many")
+        raise BadTarget(
+            f"the surrogate answers {rows} inputs with shape {shape}, and {name} has {self.classes} classes; give one with as many"
+        )
 
     def ask(self, x: Tensor, v: Tensor, noise: RowNoise | None) -> Tensor:
         """Scores (m, classes) of the inputs that variables v stand for, uncharged."""

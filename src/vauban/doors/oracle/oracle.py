@@ -130,9 +130,13 @@ class Oracle(Stage):
         k = columns if loss is not None else self.classes
         return self._gradient(v, loss or _all_scores, where, (k,), k)[1:]
 
-    def _gradient(self, v: Tensor, loss: Loss, where: Tensor | None, trailing: tuple[int, ...], count: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _gradient(
+        self, v: Tensor, loss: Loss, where: Tensor | None, trailing: tuple[int, ...], count: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
         if self.surrogate is None:
-            raise NotGranted(f"{self.target.name} has no gradient and no surrogate was given; use an attack that needs less, or give a surrogate")
+            raise NotGranted(
+                f"{self.target.name} has no gradient and no surrogate was given; use an attack that needs less, or give a surrogate"
+            )
         if self.surrogate.access > self.threat.access:
             raise NotGranted(f"the gradient asked for needs {self.surrogate.access.name.lower()} access; {self._granted()}")
         truth = self.threat.access >= Access.GRADIENT and self._worst is None
@@ -188,11 +192,26 @@ class Oracle(Stage):
         self._settle_accounts()
         book = self.book
         best = book.best if self._worst is None else self._legal(self._worst)
-        decoded = best if self.space.identity else self._decoded(best)
+        decoded = self._inputs(best)
+        fell = decoded if book.fell is book.best else self._inputs(torch.where(per_row(book.by >= 0, best), book.fell, best))
+        fell_distance = torch.where((book.by >= 0).to(book.distance.device), book.fell_distance, book.distance)
         known = torch.isfinite(book.distance).to(book.broken.device)
         return Outcome(
-            decoded, book.distance, book.broken, known, book.eligible, book.attacked, book.correct, book.answers,
-            book.queries, book.gradients, book.first, book.by, book.share,
+            decoded,
+            book.distance,
+            fell,
+            fell_distance,
+            book.broken,
+            known,
+            book.eligible,
+            book.attacked,
+            book.correct,
+            book.answers,
+            book.queries,
+            book.gradients,
+            book.first,
+            book.by,
+            book.share,
         )
 
     def _legal(self, v: Tensor) -> Tensor:
@@ -200,7 +219,10 @@ class Oracle(Stage):
         start, body = self.space.start(self._x), self.space.body
         return body.project(start, v, body.limits(start))
 
-    def _decoded(self, v: Tensor) -> Tensor:
+    def _inputs(self, v: Tensor) -> Tensor:
+        """The inputs that variables stand for; the clean inputs themselves where nothing was changed."""
+        if self.space.identity:
+            return v
         moved = self._chunks.whole(len(v), lambda s: (self.space.decode(self._x[s], v[s]),))[0]
         return torch.where(per_row((v != 0).flatten(1).any(1), moved), moved, self._x)
 

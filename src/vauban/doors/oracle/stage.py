@@ -91,7 +91,8 @@ class Stage:
         self.referee = Referee(self.target, self.space, self._chunks, self.classes, seed)
         eligible, attacked = eligible_rows(self.threat.goal, self._y, answers.correct, self._ids, judging=judging)
         wrong = eligible & ~answers.correct if self.threat.goal.untargeted and judging else torch.zeros_like(eligible)
-        self.book = Book(self.space.start(self._x), eligible, attacked, answers.correct, answers.labels, wrong)
+        goes_on = self.curve or self.settle == "nearest"
+        self.book = Book(self.space.start(self._x), eligible, attacked, answers.correct, answers.labels, wrong, goes_on=goes_on)
         self.book.nonfinite |= answers.nonfinite
         self._aim = Aim.of_goal(self.threat.goal, self._y, self.classes, self.target.reject, self._ids)
         self.desk = Desk(self.target, self.surrogate, self.referee, self._chunks, self.book)

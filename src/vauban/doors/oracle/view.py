@@ -81,7 +81,9 @@ class Meter:
 class View:
     """The live rows of one attack: their clean inputs, variable, aim, limits, meters and noise, narrowed together."""
 
-    def __init__(self, index: Tensor, x: Tensor, space: Space, body: Body, aim: Aim, queries: Meter, gradients: Meter, noise: RowNoise) -> None:
+    def __init__(
+        self, index: Tensor, x: Tensor, space: Space, body: Body, aim: Aim, queries: Meter, gradients: Meter, noise: RowNoise
+    ) -> None:
         self.index, self.x, self.aim = index, x, aim
         self.v0 = space.start(x)
         self.body = body

@@ -27,7 +27,9 @@ def cw_l2(
 
     middle, half = middle_and_half(o.limits)
     start = to_tanh(o.x, middle, half)
-    s = o.rows(w=start, start=start, middle=middle, half=half, m=torch.zeros_like(start), v=torch.zeros_like(start), age=start.new_zeros(len(o)))
+    s = o.rows(
+        w=start, start=start, middle=middle, half=half, m=torch.zeros_like(start), v=torch.zeros_like(start), age=start.new_zeros(len(o))
+    )
     q = start_search(o, constant)
     for _ in o.steps(steps * searches):
         x, slope = from_tanh(s.w, s.middle, s.half)

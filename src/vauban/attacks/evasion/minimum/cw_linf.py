@@ -35,8 +35,15 @@ def cw_linf(
     w = to_tanh(o.x, middle, half)
     n, zero = len(o), torch.zeros_like(w)
     s = o.rows(
-        w=w, m=zero, v=zero, age=w.new_zeros(n), middle=middle, half=half, turn=w.new_zeros(n),
-        c=w.new_full((n,), constant), tau=w.new_full((n,), o.ball.width),
+        w=w,
+        m=zero,
+        v=zero,
+        age=w.new_zeros(n),
+        middle=middle,
+        half=half,
+        turn=w.new_zeros(n),
+        c=w.new_full((n,), constant),
+        tau=w.new_full((n,), o.ball.width),
     )
     for _ in o.steps(steps):
         x, slope = from_tanh(s.w, s.middle, s.half)
