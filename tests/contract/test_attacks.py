@@ -117,7 +117,9 @@ def test_needs_no_more_access_than_it_declares(name: str, kind: str) -> None:
 
 
 @optimiser
-@pytest.mark.parametrize("goal", [Goal(wanted=1), Goal.directional(0, 1), Goal(wanted=(1, 1, 1, 1, 1))], ids=["wanted", "directional", "each"])
+@pytest.mark.parametrize(
+    "goal", [Goal(wanted=1), Goal.directional(0, 1), Goal(wanted=(1, 1, 1, 1, 1))], ids=["wanted", "directional", "each"]
+)
 def test_goals_are_met_as_stated(name: str, kind: str, goal: Goal) -> None:
     w, attack = world(kind), small(name)
     o = besiege(w, attack, w.threat(attack, 1.6, goal=goal))

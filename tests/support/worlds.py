@@ -15,7 +15,17 @@ from vauban.threat import INF, Access, Ball, Goal, Threat, Transformations
 
 torch.set_num_threads(1)
 SHAPE = (1, 6, 6)
-SMALL: dict[str, object] = {"steps": 60, "searches": 6, "trial": 10, "rate": 0.05, "tries": 4, "levels": 4, "grid": 7, "restarts": 2, "alpha": 0.2}
+SMALL: dict[str, object] = {
+    "steps": 60,
+    "searches": 6,
+    "trial": 10,
+    "rate": 0.05,
+    "tries": 4,
+    "levels": 4,
+    "grid": 7,
+    "restarts": 2,
+    "alpha": 0.2,
+}
 
 
 class Halfspace(nn.Module):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-PAGE = "docs/doubts.md"
-"""Where every doubt is explained at length, one heading each."""
-
 ADVICE = {
     "one-step-beats-many-step": (
         "Stronger attacks should never do worse. Look for masked gradients: attack through a surrogate, or with scores only."
@@ -35,9 +32,9 @@ ADVICE = {
 
 def advice(name: str) -> str:
     """What to do about a doubt; where none is known, where to read about it."""
-    return ADVICE.get(name, f"See {PAGE}#{name}.")
+    return ADVICE.get(name, f"See {link(name)}.")
 
 
 def link(name: str) -> str:
-    """Where a doubt is explained."""
-    return f"{PAGE}#{name}"
+    """Where a doubt is explained: by a command, which everybody has who has a record to read."""
+    return f"{name}: vauban list doubts"

@@ -105,7 +105,7 @@ def _attacks(attacks: Iterable[AttackResult], plain: bool) -> Table:
 def _print_doubts(record: Record, console: Console) -> None:
     doubts = [("", d) for d in record.doubts] + [(f"{f.name}: ", d) for f in record.findings for d in f.doubts]
     for where, doubt in doubts:
-        console.print(_text(("! ", "bold yellow"), (f"{where}{doubt.text} ", ""), (link(doubt.name), "dim")))
+        console.print(_text(("! ", "bold yellow"), (f"{where}{doubt.text} ", ""), (f"({link(doubt.name)})", "dim")))
     if doubts:
         console.print()
 

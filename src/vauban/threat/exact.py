@@ -9,7 +9,7 @@ from vauban.errors import BadPlan
 
 
 def exact(value: float | str | Fraction, what: str = "a number") -> float:
-    """The double nearest to what was written. Fractions ("8/255") are evaluated exactly before rounding.
+    """The double nearest to what was written. Fractions ("8/255") are evaluated exactly before rounding; numbers of arrays are taken too.
 
     >>> exact("8/255") == 8 / 255
     True
@@ -19,8 +19,8 @@ def exact(value: float | str | Fraction, what: str = "a number") -> float:
     if isinstance(value, bool):
         raise BadPlan(f'{what} = {value} must be a number or a fraction such as "8/255"')
     try:
-        number = float(value) if isinstance(value, float | int) or value == "inf" else float(Fraction(value))
-    except (ValueError, ZeroDivisionError) as error:
+        number = float(Fraction(value)) if isinstance(value, str | Fraction) and value != "inf" else float(value)
+    except (TypeError, ValueError, ZeroDivisionError) as error:
         raise BadPlan(f'{what} = {value!r} must be a number or a fraction such as "8/255"') from error
     if math.isnan(number):
         raise BadPlan(f'{what} is NaN; it must be a number or a fraction such as "8/255"')

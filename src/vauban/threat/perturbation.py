@@ -80,6 +80,8 @@ class Ball:
         lows, highs = _many(self.lo), _many(self.hi)
         if len(lows) > 1 and len(highs) > 1 and len(lows) != len(highs):
             raise BadPlan(f"bounds: lo has {len(lows)} values and hi has {len(highs)}; give one for each feature, or a single number")
+        if not all(map(math.isfinite, (*lows, *highs))):
+            raise BadPlan(f"bounds: the box [{min(lows):g}, {max(highs):g}] has no end; give the range that inputs really have")
         width = [
             h - low
             for low, h in zip(lows * (len(highs) if len(lows) == 1 else 1), highs * (len(lows) if len(highs) == 1 else 1), strict=True)

@@ -115,7 +115,9 @@ def test_one_step_that_beats_many_is_doubted() -> None:
     x, y = blobs()
     x = (x * 100).round() / 100
     attacks = [fgsm(), pgd(steps=10)]
-    found = vauban.audit(vauban.Torch(Wrapped(before=trap), outputs="logits"), x, y, threats=Threat("t", Ball(0.1937)), attacks=attacks)["t"]
+    found = vauban.audit(vauban.Torch(Wrapped(before=trap), outputs="logits"), x, y, threats=Threat("t", Ball(0.1937)), attacks=attacks)[
+        "t"
+    ]
     assert "one-step-beats-many-step" in names(found)
 
 
@@ -161,6 +163,15 @@ def test_a_doubted_number_never_keeps_its_promise() -> None:
     )  # fmt: skip
     assert record["t"].robust_accuracy > 0.9
     assert not record.holds
+
+
+def test_bounds_of_each_feature_bound_the_boundless_attack_too() -> None:
+    x, y = blobs()
+    lo, hi = [0.0] * 11 + [-500.0], [1.0] * 11 + [350.0]
+    found = vauban.audit(
+        vauban.Torch(Honest(), outputs="logits"), x, y, threats=Threat("t", Ball(0.1, lo=lo, hi=hi)), attacks=[pgd(steps=10)]
+    )["t"]
+    assert "unbounded-attack-fails" not in names(found)
 
 
 def test_the_probes_attacks_are_registered() -> None:

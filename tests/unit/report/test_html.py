@@ -152,7 +152,7 @@ def test_attack_facts_doubts_and_provenance_are_told(record):
         assert all(fact in text for fact in (a.summary, a.paper, a.atlas, a.nist))
     for doubt in (*record.doubts, *record.findings[0].doubts):
         assert doubt.text[1:] in text
-        assert f"docs/doubts.md#{doubt.name}" in text
+        assert f"{doubt.name}: vauban list doubts" in text
     assert "steps = 40, step = 0.1" in text
     for fact in (
         record.command,

@@ -42,7 +42,17 @@ def test_the_sentence_states_attacker_share_interval_and_promise():
 def test_every_threat_has_a_sentence_of_whole_words(access, perturbation, goal):
     threat = Threat("t", perturbation, access, goal, queries=100)
     for kind in (perturbation.kind, perturbation.text()):
-        it = ThreatCard("t", threat.text(), access.name.lower(), kind, perturbation.eps, goal.text(), goal.untargeted, 100.0, allowed=perturbation.text())
+        it = ThreatCard(
+            "t",
+            threat.text(),
+            access.name.lower(),
+            kind,
+            perturbation.eps,
+            goal.text(),
+            goal.untargeted,
+            100.0,
+            allowed=perturbation.text(),
+        )
         said = finding_sentence(Finding(it, Rate(30, 100), Rate(90, 100), "all rows", ()), [judged(Verdict.BREACHED)])
         assert said.endswith("is broken.")
         assert "at most 100 questions for each input" in said

@@ -88,7 +88,7 @@ def test_levels_of_access_are_ordered() -> None:
 
 def test_threats_read_as_sentences() -> None:
     t = Threat("t", Ball("8/255"), Access.SCORE, Goal.directional([0, 2], 1), queries=100)
-    assert t.text() == "score access, Linf within 8/255, class 0, class 2 to class 1, 100 queries a row"
+    assert t.text() == "score access, Linf within 8/255, class 0 or class 2 to class 1, 100 queries a row"
     assert Goal.directional(0, 1).text(["spoof", "live"]) == "spoof to live"
     assert Goal(wanted=(1, 0)).text() == "any class to a class given for each input"
     assert Ball(INF, "l2").text() == "L2 at any size"

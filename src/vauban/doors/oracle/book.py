@@ -41,14 +41,15 @@ class Attempt:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What one attacker achieved, one entry a row, in the order the rows were given.
+    """What one attacker achieved, one entry a row, in the order the rows were given. The tensors are the book's own: clone what is to stay
+    as it is while attacks go on.
 
     Attributes:
         best: (n, *shape), the nearest verified adversarial input of each broken row; the clean input for the others.
         distance: float64 (n,), its size in the threat's norm; 0 where the clean input already errs, inf where none is known.
         fell: (n, *shape), the example that broke each row, where attacks went on to find a nearer one; the same as `best` elsewhere.
         fell_distance: float64 (n,), its size.
-        broken: bool (n,), whether one was verified within the threat's radius (or, untargeted, the clean input already errs).
+        broken: bool (n,), whether one was verified within the threat's radius (or, untargeted, the clean answer is not the right one).
         nearest: bool (n,), whether any is known at all, within the radius or beyond it.
         eligible: bool (n,), rows in the denominator.
         attacked: bool (n,), rows that were attacked at all.

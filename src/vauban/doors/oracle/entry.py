@@ -41,11 +41,11 @@ def checked_rows(x: Tensor, y: Tensor, device: torch.device, threat: Threat) -> 
     if not bool(torch.isfinite(x).all()):
         row = int((~torch.isfinite(x.flatten(1)).all(1)).nonzero()[0, 0])
         raise BadData(f"row {row} of the inputs is not finite; remove it or repair it")
-    _check_box(x, threat)
-    return x, y
+    return _inside(x, threat), y
 
 
-def _check_box(x: Tensor, threat: Threat) -> None:
+def _inside(x: Tensor, threat: Threat) -> Tensor:
+    """The rows, which must lie in the box; what rounding left a hair outside is put on the wall."""
     allowed = threat.perturbation
     body = body_of(Ball(lo=allowed.lo, hi=allowed.hi), x)
     outside = body.outside(x, x)
@@ -55,6 +55,7 @@ def _check_box(x: Tensor, threat: Threat) -> None:
             f"row {row} of the inputs lies outside the box of threat {threat.name!r}: its values span [{float(x[row].min()):g}, "
             f"{float(x[row].max()):g}]; give the bounds of the inputs as lo and hi"
         )
+    return torch.clamp(x, *body.limits(x)) if bool((outside > 0).any()) else x
 
 
 def clean_answers(target: Target, x: Tensor, y: Tensor, chunks: Chunks, noise: RowNoise, *, judging: bool) -> Answers:

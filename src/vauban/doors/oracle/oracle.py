@@ -140,7 +140,7 @@ class Oracle(Stage):
         if self.surrogate.access > self.threat.access:
             raise NotGranted(f"the gradient asked for needs {self.surrogate.access.name.lower()} access; {self._granted()}")
         truth = self.threat.access >= Access.GRADIENT and self._worst is None
-        charged = count if truth and self.surrogate.access >= Access.GRADIENT else 0
+        charged = count * self.surrogate.passes if truth and self.surrogate.access >= Access.GRADIENT else 0
         return self._ask(Question(v.detach(), where, loss, trailing, count, truth, charged))
 
     def _allow(self, need: Access, question: str) -> None:

@@ -63,7 +63,7 @@ class Stage:
         max_rows: int | None = None,
         deadline: float = INF,
     ) -> None:
-        if threat.access > target.access and surrogate is None:
+        if threat.access > target.access and surrogate is None and target.surrogate is None:
             raise NotGranted(
                 f"threat {threat.name!r} grants {threat.access.name.lower()} access and {target.name} only shows {target.access.name.lower()}s; "
                 "lower the threat's access, or give a surrogate to take gradients from"
