@@ -13,6 +13,7 @@ from vauban.attacks import Attack
 from vauban.campaign.plan import Plan, Siege
 from vauban.data import Rows
 from vauban.doors import Oracle
+from vauban.errors import BadPlan
 from vauban.target import Target
 
 ROWS = 8
@@ -61,12 +62,14 @@ def look_at(plan: Plan, siege: Siege) -> Look:
     """Ask the target about up to 64 rows that the threat's goal concerns, spread over the data.
 
     Raises:
-        BadPlan: the goal leaves no row to attack.
+        BadPlan: the goal leaves no row to attack, or the target classifies none of them rightly.
     """
     concerned = _concerned(plan.data, siege)
     places = concerned[torch.linspace(0, len(concerned) - 1, min(LOOK, len(concerned))).round().long().unique()]
     outcome = _oracle(plan, siege, places).outcome
     attacked = outcome.attacked.cpu()
+    if not bool(attacked.any()):
+        raise BadPlan(f"none of {len(places)} rows that the goal concerns is classified as it is labelled, so nothing can be attacked")
     share = len(concerned) / len(plan.data) * float(attacked.float().mean())
     return Look(len(places), int(outcome.correct.sum()), share, places[attacked][:ROWS])
 

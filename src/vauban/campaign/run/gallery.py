@@ -17,9 +17,9 @@ from vauban.campaign.run.besiege import labels_of
 from vauban.campaign.run.folder import RunFolder
 from vauban.campaign.run.survey import Ground
 from vauban.campaign.run.tally import Tally
+from vauban.geometry import body_of
 from vauban.report.gallery import Gallery
 from vauban.target import Target
-from vauban.geometry import body_of
 from vauban.threat import Access, Transformations
 
 MOST = 12
