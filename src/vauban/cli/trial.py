@@ -68,7 +68,7 @@ def look_at(plan: Plan, siege: Siege) -> Look:
     places = concerned[torch.linspace(0, len(concerned) - 1, min(LOOK, len(concerned))).round().long().unique()]
     outcome = _oracle(plan, siege, places).outcome
     attacked = outcome.attacked.cpu()
-    if not bool(attacked.any()):
+    if not siege.threat.goal.untargeted and not bool(attacked.any()):
         raise BadPlan(f"none of {len(places)} rows that the goal concerns is classified as it is labelled, so nothing can be attacked")
     share = len(concerned) / len(plan.data) * float(attacked.float().mean())
     return Look(len(places), int(outcome.correct.sum()), share, places[attacked][:ROWS])
