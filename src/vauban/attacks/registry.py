@@ -116,7 +116,7 @@ class Attack:
     def __call__(self, o: Oracle) -> None:
         self.check(o.threat, shape=tuple(o.inputs.shape[1:]))
         with o.attacking(self.name, self.facts.access, minimal=self.facts.minimal, queries=self.queries):
-            if o.live:
+            for _ in o.blocks():
                 self.run(o)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from spine import FAR, Counting, attacking, siege
-from worlds import Halfspace
+from worlds import Halfspace, besiege, small, world
 
 from vauban.attacks import pgd
 from vauban.doors import Aim
@@ -112,3 +112,18 @@ def test_gradients_of_one_and_of_many_values_in_closed_form() -> None:
     assert torch.allclose(gradient_of(many, x), exact)
     assert torch.equal(gradient_of(torch.ones(2), x), torch.zeros(2, 2))
     assert torch.equal(gradient_of(torch.ones(2, 3), x), torch.zeros(2, 3, 2))
+
+
+@pytest.mark.parametrize("name", ["pgd", "cw-l2", "uniform-noise", "deepfool"])
+def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A large view is worked block by block; verdicts, counts and noise are those of one block."""
+    w, attack = world("l2", n=9), small(name)
+    t = w.threat(attack, 1.1, queries=30)
+    whole = besiege(w, attack, t)
+    monkeypatch.setattr("vauban.doors.oracle.stage.BLOCK", 4 * 36)
+    parts = besiege(w, attack, t)
+    assert [len(a.rows) for a in parts.book.attempts] == [9]
+    for field in ("broken", "queries", "gradients", "first"):
+        assert torch.equal(getattr(parts.outcome, field), getattr(whole.outcome, field)), field
+    assert torch.allclose(parts.outcome.best, whole.outcome.best, atol=1e-6)
+    assert parts.book.attempts[0].forwards == whole.book.attempts[0].forwards

@@ -26,6 +26,8 @@ from vauban.threat import Access, Threat
 
 Settle = Literal["first", "nearest", "worst"]
 INF = math.inf
+BLOCK = 1 << 23
+"""Features, over all rows, that an attack works on at once: 32 MiB for each tensor of its state."""
 
 
 class Stage:
@@ -77,13 +79,13 @@ class Stage:
         self._noise = RowNoise(self._ids, seed)
         self.space = space_of(threat.perturbation, self._x)
         self._chunks = Chunks(max_rows or (256 if target.device.type == "cpu" else 1024))
-        self._open(seed)
+        self._ask_clean(seed)
         self._spends_gradients, self._everything = False, False
         self._most = _limit(self.book.queries, None, threat.queries)
         self._current: View | None = None
         self._attempt = Attempt("", self._ids, self.book.broken, self.book.queries)
 
-    def _open(self, seed: int) -> None:
+    def _ask_clean(self, seed: int) -> None:
         """Ask the referee's clean questions, and open the accounts."""
         judging = self.settle != "worst"
         answers = clean_answers(self.target, self._x, self._y, self._chunks, self._noise, judging=judging)
@@ -101,6 +103,19 @@ class Stage:
     def rows(self, **state: Tensor) -> Rows:
         """Register state that goes with the rows, so that it is narrowed with them: `s = o.rows(x=o.x)`, then `s.x`."""
         return self._view.register(Rows(**state))
+
+    def blocks(self) -> Iterator[None]:
+        """The rows of the present attack in blocks, so that its state stays small however many there are; rows never couple, so that this
+        changes nothing. At most one turn for the rows of a usual chunk, none when no row is left."""
+        whole = self._view
+        size = max(BLOCK // max(whole.v0[:1].numel(), 1), 1)
+        for first in range(0, len(whole), size):
+            if len(whole) > size:
+                self._settle_accounts()
+                part = whole.index[first : first + size]
+                self._current = self._view_on(part[self._open(part)], whole.body, *whole.noise.stream)
+            if self.live:
+                yield
 
     def steps(self, n: int) -> Iterator[int]:
         """Count to n, or until no row is worth another step. Settled rows are dropped at every turn."""
@@ -186,9 +201,16 @@ class Stage:
 
     def _view_of(self, body: Body, *stream: str | int) -> View:
         """The rows that an attack may still ask about."""
+        everyone = torch.arange(len(self._x), device=self._x.device)
+        return self._view_on(everyone[self._open(everyone)], body, *stream)
+
+    def _open(self, index: Tensor) -> Tensor:
+        """Which of these rows may be asked about, bool."""
         book = self.book
-        open_ = book.attacked if self._keeps_broken else book.attacked & ~book.broken
-        index = open_.nonzero()[:, 0]
+        return book.attacked[index] if self._keeps_broken else (book.attacked & ~book.broken)[index]
+
+    def _view_on(self, index: Tensor, body: Body, *stream: str | int) -> View:
+        book = self.book
         whole = len(index) == len(self._x)
         queries = Meter(book.queries[index], None if self._most is None else self._most[index])
         gradients = Meter(book.gradients[index], _limit(torch.zeros_like(index), None, self.threat.gradients))

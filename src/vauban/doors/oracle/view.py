@@ -87,7 +87,7 @@ class View:
         self.index, self.x, self.aim = index, x, aim
         self.v0 = space.start(x)
         self.body = body
-        self.limits = body.limits(self.v0)
+        self._limits: tuple[Tensor, Tensor] | None = None
         self.queries, self.gradients, self.noise = queries, gradients, noise
         self.passes = Meter(torch.zeros_like(index), None)
         self.live = torch.ones(len(index), dtype=torch.bool, device=x.device)
@@ -114,6 +114,13 @@ class View:
             return v
         asked = self.live if where is None else self.live & where.reshape(-1, len(self))[-1]
         return torch.where(per_row(asked, v), v, before)
+
+    @property
+    def limits(self) -> tuple[Tensor, Tensor]:
+        """The least and greatest value of every feature; made when first asked for."""
+        if self._limits is None:
+            self._limits = self.body.limits(self.v0)
+        return self._limits
 
     def register(self, state: Rows) -> Rows:
         self._states.add(state)
@@ -149,7 +156,7 @@ class View:
         if not len(keep) or len(keep) == len(self):
             return
         self.index, self.x, self.v0 = self.index[keep], self.x[keep], self.v0[keep]
-        self.limits = (self.limits[0][keep], self.limits[1][keep])
+        self._limits = None if self._limits is None else (self._limits[0][keep], self._limits[1][keep])
         self.aim = self.aim.take(keep)
         self.queries, self.gradients, self.passes = (m.take(keep) for m in (self.queries, self.gradients, self.passes))
         self.noise = self.noise.take(keep)
