@@ -106,6 +106,10 @@ class Body(ABC):
 
     def outside(self, x: Tensor, x0: Tensor) -> Tensor:
         """How far the worst feature of each row lies outside the box, or off the mask, float64; 0 when inside."""
+        if self.mask is None and isinstance(self.lo, float | int) and isinstance(self.hi, float | int):
+            flat = x.flatten(1)
+            low, high = _wide(self.lo, x), _wide(self.hi, x)
+            return float64(torch.maximum(flat.amax(1) - high, low - flat.amin(1)).clamp_min(0))
         wide, features = float64(x), x0.ndim - 1
         # the walls are where the dtype of the inputs puts them: 1.1 in float32 lies beyond 1.1 in float64
         over = torch.maximum(wide - float64(_wide(self.hi, x)), float64(_wide(self.lo, x)) - wide).clamp_min(0)

@@ -120,6 +120,8 @@ class Book:
     def keep(self, rows: Tensor, v: Tensor, distance: Tensor, number: Tensor, share: Tensor, *, eps: float, by: int) -> bool:
         """Enter verified examples, one for each of `rows`; returns whether any of them newly broke its row."""
         nearer = distance < self.distance[rows.to(self.distance.device)]
+        if not bool(nearer.any()):
+            return False
         rows, v, distance, number, share = (t[nearer.to(t.device)] for t in (rows, v, distance, number, share))
         self.distance[rows.to(self.distance.device)] = distance
         self.best[rows] = v

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vauban.doors.oracle.aim import Aim, Loss
 from vauban.doors.oracle.book import Attempt, Book
-from vauban.doors.oracle.judge import Referee
+from vauban.doors.oracle.judge import Referee, Win
 from vauban.doors.oracle.passes import Chunks, gradient_of
 from vauban.doors.oracle.view import FOREVER, View
 from vauban.noise import RowNoise
@@ -188,14 +188,13 @@ class Desk:
         rows = torch.arange(len(view), device=z.device) if batch.rows is None else batch.rows
         noise = view.noise.fork("judge").take(rows) if self.target.randomised else None
         win = self.referee.verify(batch.x, batch.v, z, met, batch.aim, noise, view.body.eps)
-        newly = False
+        newly, fooled = False, win.index
         if win.index.shape[0]:
             number = (view.queries.spent if batch.number is None else batch.number)[win.index]
-            number = _first_of_row(rows[win.index], number, win.distance.to(number.device) <= self.referee.body.eps, len(view))
-            best = _nearest_of_row(rows[win.index], win.distance)
-            index, distance = view.index[rows[win.index][best]], win.distance[best.to(win.distance.device)]
-            newly = self.book.keep(index, win.v[best], distance, number[best], win.share[best], eps=self.referee.body.eps, by=by)
-        return torch.zeros_like(met).index_fill(0, win.index, value=True), newly
+            if batch.rows is not None:
+                number, win = _one_a_row(rows[win.index], number, win, self.referee.body.eps, len(view))
+            newly = self.book.keep(view.index[rows[win.index]], win.v, win.distance, number, win.share, eps=self.referee.body.eps, by=by)
+        return torch.zeros_like(met).index_fill(0, fooled, value=True), newly
 
     def _note(self, view: View, batch: Batch, z: Tensor) -> None:
         bad = ~torch.isfinite(z).all(1)
@@ -207,6 +206,13 @@ def _part_of(batch: Batch, s: slice) -> Aim:
     """The aim of a slice; its answers know their rows in the attack's state."""
     rows = torch.arange(s.start, s.stop, device=batch.v.device) if batch.rows is None else batch.rows[s]
     return batch.aim.take(s, rows)
+
+
+def _one_a_row(rows: Tensor, number: Tensor, win: Win, eps: float, n: int) -> tuple[Tensor, Win]:
+    """Of the wins of each row its nearest, with the number of the first that won within the radius."""
+    number = _first_of_row(rows, number, win.distance.to(number.device) <= eps, n)
+    best = _nearest_of_row(rows, win.distance)
+    return number[best], Win(win.index[best], win.v[best], win.distance[best.to(win.distance.device)], win.share[best])
 
 
 def _nearest_of_row(rows: Tensor, distance: Tensor) -> Tensor:

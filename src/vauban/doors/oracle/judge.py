@@ -78,17 +78,19 @@ class Referee:
         """
         index = (met & torch.isfinite(z).all(1)).nonzero()[:, 0]
         body = self.body.within(radius)
-        v0 = self.space.start(x[index])
-        v, distance = v[index], body.distance(v0, v[index])
+        x, v = _rows(x, index), _rows(v, index)
+        v0 = self.space.start(x)
+        distance = body.distance(v0, v)
         outside = body.outside(v, v0)
         legal = (outside <= 1e-7 * body.width) & (distance <= radius + body.tolerance)
         mend = legal & ((outside > 0) | ((distance > self.body.eps) & (distance <= self.body.eps + self.body.tolerance)))
         if bool(mend.any()):
             own = None if noise is None else noise.take(index)
-            v, distance, legal = self._mended(x[index], v, distance, legal, mend, aim.take(index), own, searching=radius == math.inf)
-        ok = legal.to(index.device)
-        win = Win(index[ok], v[ok], distance[legal], torch.ones(int(ok.sum()), device=v.device))
-        return win if noise is None or not len(win.index) else self._confirmed(x, win, aim, noise)
+            v, distance, legal = self._mended(x, v, distance, legal, mend, aim.take(index), own, searching=radius == math.inf)
+        ok = legal.nonzero()[:, 0]
+        kept = ok.to(index.device)
+        win = Win(_rows(index, kept), _rows(v, kept), _rows(distance, ok), torch.ones(len(ok), device=v.device))
+        return win if noise is None or not len(ok) else self._confirmed(_rows(x, kept), win, aim, noise)
 
     def _mended(
         self, x: Tensor, v: Tensor, distance: Tensor, legal: Tensor, mend: Tensor, aim: Aim, noise: RowNoise | None, *, searching: bool
@@ -111,12 +113,17 @@ class Referee:
         return v, distance, legal
 
     def _confirmed(self, x: Tensor, win: Win, aim: Aim, noise: RowNoise) -> Win:
-        """Ask each candidate again with fresh draws of its row; only a majority counts."""
+        """Ask each candidate again, x its clean inputs, with fresh draws of its row; only a majority counts."""
         votes = torch.zeros(len(win.index), device=x.device)
         of_rows, rows = aim.take(win.index), noise.take(win.index)
         for k in range(CONFIRMATIONS):
-            z = self.ask(x[win.index], win.v, rows.at(torch.full_like(win.index, k)))
+            z = self.ask(x, win.v, rows.at(torch.full_like(win.index, k)))
             votes += ((of_rows.margin(z) > 0) & torch.isfinite(z).all(1)).float()
         share = votes / CONFIRMATIONS
         sure = share > 0.5
         return Win(win.index[sure], win.v[sure], win.distance[sure.to(win.distance.device)], share[sure])
+
+
+def _rows(values: Tensor, index: Tensor) -> Tensor:
+    """Some rows in ascending order; the tensor itself where these are all."""
+    return values if index.shape[0] == values.shape[0] else values[index]
