@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Iterable
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import ClassVar
 
 import torch
@@ -32,6 +33,15 @@ class Surrogate(ABC):
     def held(self) -> AbstractContextManager[None]:
         """Held while an attack runs: a model is frozen and in evaluation mode, and afterwards as it was."""
         return nullcontext()
+
+
+@contextmanager
+def held_all(members: Iterable[Surrogate]) -> Generator[None]:
+    """Several surrogates held at once."""
+    with ExitStack() as stack:
+        for member in members:
+            stack.enter_context(member.held())
+        yield
 
 
 class Target(Surrogate):

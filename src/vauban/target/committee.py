@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import ClassVar
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vauban.errors import BadTarget, NotGranted, nearest
 from vauban.noise import RowNoise
-from vauban.target.base import Surrogate, Target
+from vauban.target.base import Surrogate, Target, held_all
 from vauban.target.surrogates import default_surrogate
 from vauban.threat import Access
 
@@ -55,12 +55,8 @@ class Pool(Surrogate):
         scores = [m.smooth(x.to(_device_of(m, home)), None if draw is None else draw.fork(i)).to(home) for i, m in enumerate(self.members)]
         return self.combine(scores, self.weights)
 
-    @contextmanager
-    def held(self) -> Generator[None]:
-        with ExitStack() as stack:
-            for member in self.members:
-                stack.enter_context(member.held())
-            yield
+    def held(self) -> AbstractContextManager[None]:
+        return held_all(self.members)
 
 
 class Committee(Target):
@@ -148,12 +144,8 @@ class Committee(Target):
             return super().smooth(x, draw)
         return Pool(self.members, self.weights, log_mean_probability).smooth(x, draw)
 
-    @contextmanager
-    def held(self) -> Generator[None]:
-        with ExitStack() as stack:
-            for member in self.members:
-                stack.enter_context(member.held())
-            yield
+    def held(self) -> AbstractContextManager[None]:
+        return held_all(self.members)
 
     def prepare(self, x: Tensor) -> None:
         for member in self.members:

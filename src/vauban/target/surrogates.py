@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
 
 from vauban.errors import BadPlan
 from vauban.noise import RowNoise
-from vauban.target.base import Surrogate, Target
+from vauban.target.base import Surrogate, Target, held_all
 from vauban.threat import Access
 
 
@@ -45,12 +45,8 @@ class Mean(Surrogate):
             total = total + member.smooth(x, draw)
         return total / len(self.members)
 
-    @contextmanager
-    def held(self) -> Generator[None]:
-        with ExitStack() as stack:
-            for member in self.members:
-                stack.enter_context(member.held())
-            yield
+    def held(self) -> AbstractContextManager[None]:
+        return held_all(self.members)
 
 
 class StraightThrough(Surrogate):

@@ -15,23 +15,13 @@ from vauban.measure import mcnemar
 LEVEL = 0.05
 
 
-def beats(weak: Tensor, strong: Tensor) -> tuple[int, int] | None:
-    """Rows that only the weaker of two attacks broke, and only the stronger, where the weaker did significantly better (exact McNemar)."""
-    only_weak, only_strong = int((weak & ~strong).sum()), int((strong & ~weak).sum())
-    return (only_weak, only_strong) if only_weak > only_strong and mcnemar(only_weak, only_strong) < LEVEL else None
-
-
 def one_step_beats_many_step(scene: Scene) -> Doubt | None:
     """One step along the gradient breaks more than many steps do (Athalye et al. 2018, section 3.1)."""
     probe = probe_of(scene)
     if not probe.has_gradient:
         return None
-    found = beats(probe.by_one_step, probe.by_many_steps)
-    return found and Doubt(
-        "one-step-beats-many-step",
-        f"of {len(probe)} rows, one gradient step breaks {found[0]} that {probe.many_steps.name} does not, and {found[1]} the other way round: "
-        "gradients may be masked",
-    )
+    told = beaten(probe, probe.by_one_step, "one gradient step")
+    return told and Doubt("one-step-beats-many-step", f"{told}: gradients may be masked")
 
 
 def noise_beats_gradients(scene: Scene) -> Doubt | None:
@@ -39,16 +29,21 @@ def noise_beats_gradients(scene: Scene) -> Doubt | None:
     probe = probe_of(scene)
     if not probe.has_gradient:
         return None
-    found = beats(probe.by_noise, probe.by_many_steps)
-    return found and Doubt(
-        "noise-beats-gradients",
-        f"of {len(probe)} rows, random noise breaks {found[0]} that {probe.many_steps.name} does not, and {found[1]} the other way round: "
-        "gradients mislead",
-    )
+    told = beaten(probe, probe.by_noise, "random noise")
+    return told and Doubt("noise-beats-gradients", f"{told}: gradients mislead")
+
+
+def beaten(probe: Probe, weak: Tensor, name: str) -> str | None:
+    """In words, that a weaker attack did significantly better than many gradient steps on the same rows (exact McNemar); else None."""
+    strong = probe.by_many_steps
+    only_weak, only_strong = int((weak & ~strong).sum()), int((strong & ~weak).sum())
+    if only_weak <= only_strong or mcnemar(only_weak, only_strong) >= LEVEL:
+        return None
+    return f"of {len(probe)} rows, {name} breaks {only_weak} that {probe.many_steps.name} does not, and {only_strong} the other way round"
 
 
 def unbounded_attack_fails(scene: Scene) -> Doubt | None:
-    """An attack that may change everything does not break every row (Carlini et al. 2019, section 5.2)."""
+    """An attack that may change everything does not break every row (Athalye et al. 2018, section 3.1)."""
     probe = probe_of(scene)
     boundless = probe.boundless
     if not probe.has_gradient or boundless is None:

@@ -8,7 +8,7 @@ from vauban.doors import Oracle
 from vauban.geometry import norms_of_rows, per_row
 from vauban.threat import INF, Access
 
-PAPER = "Carlini et al. 2019, arXiv:1902.06705, section 5.3: compare against random noise"
+PAPER = "Carlini et al. 2019, arXiv:1902.06705"
 
 
 @attack(Access.NONE, on=("linf", "l2", "l1", "l0", "transformations"), baseline=True, paper=PAPER)
