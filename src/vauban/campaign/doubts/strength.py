@@ -21,7 +21,7 @@ def one_step_beats_many_step(scene: Scene) -> Doubt | None:
     if not probe.has_gradient:
         return None
     told = beaten(probe, probe.by_one_step, "one gradient step")
-    return told and Doubt("one-step-beats-many-step", f"{told}: gradients may be masked")
+    return None if told is None else Doubt("one-step-beats-many-step", f"{told}: gradients may be masked")
 
 
 def noise_beats_gradients(scene: Scene) -> Doubt | None:
@@ -30,7 +30,7 @@ def noise_beats_gradients(scene: Scene) -> Doubt | None:
     if not probe.has_gradient:
         return None
     told = beaten(probe, probe.by_noise, "random noise")
-    return told and Doubt("noise-beats-gradients", f"{told}: gradients mislead")
+    return None if told is None else Doubt("noise-beats-gradients", f"{told}: gradients mislead")
 
 
 def beaten(probe: Probe, weak: Tensor, name: str) -> str | None:
