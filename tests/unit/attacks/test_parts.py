@@ -12,7 +12,7 @@ from scipy import stats
 from spine import Table, attacking, siege
 
 from vauban.attacks.parts.adam import adam_step
-from vauban.attacks.parts.box import EDGE, from_tanh, middle_and_half, to_tanh
+from vauban.attacks.parts.box import around, from_tanh
 from vauban.attacks.parts.losses import LOSSES, cross_entropy, dlr, margin, probability_margin
 from vauban.attacks.parts.select import cosine, pick
 from vauban.attacks.parts.starts import random_change, random_start, start_of
@@ -109,14 +109,16 @@ def test_adam_is_torchs_row_by_row_and_may_start_anew() -> None:
 def test_the_change_of_variable_keeps_the_box_and_comes_back(lo: float, width: float, seed: int) -> None:
     x = torch.rand(4, 6, generator=torch.Generator().manual_seed(seed)) * width + lo
     lower, upper = torch.full_like(x, lo), torch.full_like(x, lo + width)
-    middle, half = middle_and_half((lower, upper))
-    w = to_tanh(x, middle, half)
-    back, slope = from_tanh(w, middle, half)
-    assert torch.allclose(back, x, atol=(1 - EDGE) * width / 2 + 1e-5)
-    far, _ = from_tanh(w + 100, middle, half)
-    assert torch.allclose(far, upper, atol=1e-5 * (abs(lo) + width))
+    x[0, 0], x[0, 1] = lo, lo + width
+    w, middle, half = around(x, (lower, upper))
+    back, slope = from_tanh(w, middle, half, (lower, upper))
+    assert torch.allclose(back, x, atol=1e-6 * (abs(lo) + width)), "the clean input itself, also on the wall"
+    far, _ = from_tanh(w + 100, middle, half, (lower, upper))
+    assert torch.allclose(far, upper, atol=2e-3 * width)
+    assert (far <= upper).all()
+    beyond = (lower - 9 * width, upper + 9 * width)  # without the walls, for a derivative from both sides
     h = 1e-2
-    numeric = (from_tanh(w + h, middle, half)[0] - from_tanh(w - h, middle, half)[0]).double() / (2 * h)
+    numeric = (from_tanh(w + h, middle, half, beyond)[0] - from_tanh(w - h, middle, half, beyond)[0]).double() / (2 * h)
     assert torch.allclose(slope.double(), numeric, atol=1e-3 * width + 1e-3 * abs(lo))
 
 

@@ -10,18 +10,15 @@ EDGE = 1 - 1e-3
 code has it, hundreds of steps pass before a saturated pixel moves (measured: median L2 2.41 against 1.02 at 5 x 200 steps on MNIST)."""
 
 
-def middle_and_half(limits: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Centre and half width of the box of each row."""
+def around(x: Tensor, limits: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """The variable w that stands for the inputs x, and the middle and half width with which `from_tanh` gives exactly x back for it."""
     lower, upper = limits
-    return (lower + upper) / 2, (upper - lower) / 2
+    middle, half = (lower + upper) / 2, (upper - lower) / 2
+    bent = ((x - middle) / half.clamp_min(1e-30)).clamp(-1, 1) * EDGE
+    return torch.atanh(bent), x - half * bent, half
 
 
-def to_tanh(x: Tensor, middle: Tensor, half: Tensor) -> Tensor:
-    """The variable w of inputs x."""
-    return torch.atanh(((x - middle) / half.clamp_min(1e-30)).clamp(-1, 1) * EDGE)
-
-
-def from_tanh(w: Tensor, middle: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
-    """The inputs of a variable w, and their derivative in it."""
+def from_tanh(w: Tensor, middle: Tensor, half: Tensor, limits: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The inputs of a variable w, inside the box, and their derivative in it."""
     bent = torch.tanh(w)
-    return torch.addcmul(middle, half, bent), torch.addcmul(half, half, bent.square(), value=-1)
+    return torch.addcmul(middle, half, bent).clamp(*limits), torch.addcmul(half, half, bent.square(), value=-1)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from vauban.attacks.parts.adam import adam_step
-from vauban.attacks.parts.box import from_tanh, middle_and_half, to_tanh
+from vauban.attacks.parts.box import around, from_tanh
 from vauban.attacks.parts.constant import next_turn, start_search
 from vauban.attacks.parts.select import pick
 from vauban.attacks.registry import Count, Natural, Positive, attack
@@ -25,14 +25,13 @@ def cw_l2(
     def short_of(aim: Aim, z: Tensor) -> Tensor:
         return (aim.margin(z) - kappa).clamp_max(0)
 
-    middle, half = middle_and_half(o.limits)
-    start = to_tanh(o.x, middle, half)
+    start, middle, half = around(o.x, o.limits)
     s = o.rows(
         w=start, start=start, middle=middle, half=half, m=torch.zeros_like(start), v=torch.zeros_like(start), age=start.new_zeros(len(o))
     )
     q = start_search(o, constant)
     for _ in o.steps(steps * searches):
-        x, slope = from_tanh(s.w, s.middle, s.half)
+        x, slope = from_tanh(s.w, s.middle, s.half, o.limits)
         value, gradient, fooled = o.explore(x, short_of)
         change = x - o.x
         objective = change.flatten(1).square().sum(1) - q.c * value

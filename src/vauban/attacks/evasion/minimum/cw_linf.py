@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from vauban.attacks.parts.adam import adam_step
-from vauban.attacks.parts.box import from_tanh, middle_and_half, to_tanh
+from vauban.attacks.parts.box import around, from_tanh
 from vauban.attacks.parts.select import pick
 from vauban.attacks.registry import Count, Positive, Share, attack
 from vauban.doors import Aim, Oracle
@@ -31,8 +31,7 @@ def cw_linf(
     def short_of(aim: Aim, z: Tensor) -> Tensor:
         return aim.margin(z).clamp_max(0)
 
-    middle, half = middle_and_half(o.limits)
-    w = to_tanh(o.x, middle, half)
+    w, middle, half = around(o.x, o.limits)
     n, zero = len(o), torch.zeros_like(w)
     s = o.rows(
         w=w,
@@ -46,7 +45,7 @@ def cw_linf(
         tau=w.new_full((n,), o.ball.width),
     )
     for _ in o.steps(steps):
-        x, slope = from_tanh(s.w, s.middle, s.half)
+        x, slope = from_tanh(s.w, s.middle, s.half, o.limits)
         _, gradient, fooled = o.explore(x, short_of)
         change = x - o.x
         size = norms_of_rows(change, INF, o.x.ndim - 1)
