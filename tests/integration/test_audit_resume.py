@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from children import start
 
 from vauban.campaign.file import plan_of, read_file
 from vauban.campaign.record import Record
@@ -88,7 +89,7 @@ def campaign(tmp_path: Path) -> Path:
 def begin(campaign: Path, slow: float) -> subprocess.Popen[str]:
     env = {**os.environ, "CALLS": str(campaign.parent / "calls.txt"), "SLOW": str(slow), "OMP_NUM_THREADS": "1"}
     words = [sys.executable, "-m", "vauban.cli", "audit", campaign.name]
-    return subprocess.Popen(words, cwd=campaign.parent, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return start(words, campaign.parent, env)
 
 
 def finished(campaign: Path) -> dict[Path, bytes]:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from children import start
 from safetensors.torch import load_file
 
 from vauban.campaign.file import read_file
@@ -133,7 +134,7 @@ def test_a_lost_result_comes_back_from_the_checkpoint_and_out_says_where(folder:
 
 def test_an_interrupted_training_says_how_to_go_on_and_goes_on(folder: Path) -> None:
     words = [sys.executable, "-m", "vauban.cli", "harden", "--epochs", "400"]
-    going = subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    going = start(words, folder)
     progress, limit = folder / "hardened.training" / "progress.json", time.monotonic() + 60
     while not progress.exists() and going.poll() is None and time.monotonic() < limit:
         time.sleep(0.05)
