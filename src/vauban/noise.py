@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -58,11 +59,15 @@ class RowNoise:
 
     def __init__(self, ids: Tensor, seed: int = 0, *stream: int | str) -> None:
         self.ids, self.seed, self.stream = ids.to(torch.int64), seed, stream
-        self._key = _mix(_mix(self.ids * GOLDEN) + _word((seed, *stream)))
-        self._drawn = torch.zeros_like(self._key)
+        self._drawn = torch.zeros_like(self.ids)
+
+    @cached_property
+    def _key(self) -> Tensor:
+        # made when first drawn from: most attacks open streams that they never use
+        return _mix(_mix(self.ids * GOLDEN) + _word((self.seed, *self.stream)))
 
     def __len__(self) -> int:
-        return len(self._key)
+        return len(self.ids)
 
     def fork(self, *words: int | str) -> RowNoise:
         """An independent stream for the same rows (and the same questions, after `at`), from its first draw."""

@@ -114,7 +114,7 @@ class Attack:
             raise BadPlan(f"attack {self.name!r} needs images (channels, height, width); these inputs have shape {shape}")
 
     def __call__(self, o: Oracle) -> None:
-        self.check(o.threat, shape=tuple(o.inputs.shape[1:]))
+        self.check(o.threat, shape=o.shape)
         with o.attacking(self.name, self.facts.access, minimal=self.facts.minimal, queries=self.queries):
             for _ in o.blocks():
                 self.run(o)

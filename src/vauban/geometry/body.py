@@ -118,6 +118,13 @@ class Body(ABC):
             over = torch.where(self.mask.to(over.device), over, torch.maximum(over, moved))
         return norms_of_rows(over, INF, features)
 
+    def holds(self, x: Tensor) -> bool:
+        """A cheap look: True when it is plain that the box holds every feature (and there is no mask); False proves nothing. NaN is outside."""
+        if self.mask is not None or isinstance(self.lo, Tensor) or isinstance(self.hi, Tensor) or not x.numel():
+            return False
+        least, most = x.aminmax()
+        return float(least) >= self.lo and float(most) <= self.hi
+
     @property
     def width(self) -> float:
         """The range of the widest feature."""

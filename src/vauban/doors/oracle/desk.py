@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,8 +17,7 @@ from vauban.noise import RowNoise
 from vauban.target import Surrogate, Target
 
 
-@dataclass(frozen=True, eq=False)
-class Question:
+class Question(NamedTuple):
     """What an attack asks at once.
 
     Attributes:
@@ -29,6 +28,7 @@ class Question:
         gradients: gradients wanted of each question; 0 for none.
         truth: whether the target answers (charged and judged), or only a surrogate of the attacker's own.
         charged: gradients of the target that each question costs.
+        believe: whether the attack wants to know if it fooled the target, were it only by the surrogate.
     """
 
     v: Tensor
@@ -38,10 +38,10 @@ class Question:
     gradients: int = 0
     truth: bool = True
     charged: int = 0
+    believe: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
+class Batch(NamedTuple):
     """The questions that are really asked: variables (m, *shape), clean inputs, aim, and where each came from.
 
     `rows` (indices into the view) and `slot` (places in the answer) are None when the batch is the whole view in order.
@@ -56,8 +56,7 @@ class Batch:
     turn: Tensor | None
 
 
-@dataclass(frozen=True, eq=False)
-class Reply:
+class Reply(NamedTuple):
     """Scores of the target (m, classes), values (m, *trailing) and gradients (m, *trailing, *shape), as far as they were wanted; and what
     a surrogate says about having fooled, bool (m,), where the target was not asked."""
 
@@ -81,12 +80,7 @@ class Desk:
     def batch(self, view: View, q: Question) -> Batch:
         """What of a question is asked: rows that are live, marked and within budget, trimmed to the last question. Charged here."""
         lead = q.v.shape[: q.v.ndim - view.v0.ndim]
-        plain = not lead and q.where is None and view.whole
-        if plain and (not q.truth or (view.queries.room >= 1 and view.gradients.room >= q.charged)):
-            view.passes.charge(1)
-            if q.truth:
-                view.queries.charge(1)
-                view.gradients.charge(q.charged)
+        if not lead and q.where is None and view.charge(q.truth, q.charged):
             return Batch(q.v, view.x, view.aim, None, None, None, None)
         return self._some(view, q, math.prod(lead))
 
@@ -124,7 +118,7 @@ class Desk:
         z, value, gradient, believed = self.chunks.run(m, part)
         self._count(attempt, m, q)
         if gradient is not None and not math.isfinite(float(gradient.sum())):
-            gradient = self._finite(view, batch, gradient)
+            gradient = self._finite(view, batch.rows, gradient)
         return Reply(z, value, gradient, believed)
 
     def _part(self, batch: Batch, q: Question, s: slice, draws: RowNoise | None) -> tuple[Tensor | None, ...]:
@@ -135,14 +129,22 @@ class Desk:
         if not q.gradients:
             z = self.referee.scores(self.space.decode(x, v), draw)
             return z, None if q.loss is None else q.loss(aim, z), None, None
+        soft, value, gradient = self._differentiated(x, v, aim, q.loss or Aim.cross_entropy, draw)
+        if q.truth:
+            return soft if self.same else self.referee.scores(self.space.decode(x, v), draw), value, gradient, None
+        return None, value, gradient, aim.margin(soft) > 0 if q.believe else None
+
+    def _differentiated(self, x: Tensor, v: Tensor, aim: Aim, loss: Loss, draw: RowNoise | None) -> tuple[Tensor, Tensor, Tensor]:
+        """One pass of the surrogate and back: its scores, the objective and its gradient in v."""
+        if not torch.is_grad_enabled():
+            with torch.enable_grad():
+                return self._differentiated(x, v, aim, loss, draw)
         surrogate = self.surrogate or self.target
-        with torch.enable_grad():
-            leaf = v.detach().requires_grad_()
-            soft = self.referee.checked(surrogate.smooth(self.space.decode(x, leaf), draw), v.shape[0], surrogate)
-            value = q.loss(aim, soft) if q.loss is not None else aim.cross_entropy(soft)
-            gradient = gradient_of(value, leaf)
-        z = soft.detach() if self.same else self.referee.scores(self.space.decode(x, v), draw) if q.truth else None
-        return z, value.detach(), gradient, None if q.truth else aim.margin(soft.detach()) > 0
+        leaf = v.detach().requires_grad_()
+        soft = self.referee.checked(surrogate.smooth(self.space.decode(x, leaf), draw), v.shape[0], surrogate)
+        value = loss(aim, soft)
+        gradient = gradient_of(value, leaf)
+        return soft.detach(), value.detach(), gradient
 
     def _draws(self, view: View, batch: Batch) -> RowNoise | None:
         """Noise for what is random, one stream for each question on each row."""
@@ -166,40 +168,43 @@ class Desk:
             attempt.forwards += rows * (passes if self.same else passes + int(q.truth))
             attempt.backwards += rows * passes * q.gradients
 
-    def _finite(self, view: View, batch: Batch, gradient: Tensor) -> Tensor:
+    def _finite(self, view: View, rows_asked: Tensor | None, gradient: Tensor) -> Tensor:
         """Gradients without NaN and infinity: such entries point nowhere. The rows are noted for a doubt."""
         bad = ~torch.isfinite(gradient)
         rows = bad.flatten(1).any(1)
-        where = view.index if batch.rows is None else view.index[batch.rows]
+        where = view.index if rows_asked is None else view.index[rows_asked]
         self.book.bad_gradient[where[rows]] = True
         return torch.where(bad, 0.0, gradient)
 
     # ---- the verdict ----------------------------------------------------------------------------------------------------------------
 
-    def judge(self, view: View, batch: Batch, z: Tensor, by: int) -> tuple[Tensor, bool]:
+    def judge(self, view: View, batch: Batch, z: Tensor, attempt: Attempt) -> tuple[Tensor, bool]:
         """Which questions (m,) fooled the target, verified, and whether a row was newly broken. The examples are kept."""
         if batch.aim.out_of_reach(z):
             return z.new_zeros(z.shape[0], dtype=torch.bool), False
-        if not math.isfinite(float(z.sum())):
-            self._note(view, batch, z)
         met = batch.aim.margin(z) > 0
+        if not math.isfinite(float(z.sum())):
+            met &= self._finite_scores(view, batch, z)
         if not bool(met.any()):
             return met, False
         rows = torch.arange(len(view), device=z.device) if batch.rows is None else batch.rows
         noise = view.noise.fork("judge").take(rows) if self.target.randomised else None
-        win = self.referee.verify(batch.x, batch.v, z, met, batch.aim, noise, view.body.eps)
+        win = self.referee.verify(batch.x, batch.v, met, batch.aim, noise, view.body)
         newly, fooled = False, win.index
         if win.index.shape[0]:
             number = (view.queries.spent if batch.number is None else batch.number)[win.index]
             if batch.rows is not None:
                 number, win = _one_a_row(rows[win.index], number, win, self.referee.body.eps, len(view))
+            by = self.book.place(attempt)
             newly = self.book.keep(view.index[rows[win.index]], win.v, win.distance, number, win.share, eps=self.referee.body.eps, by=by)
         return torch.zeros_like(met).index_fill(0, fooled, value=True), newly
 
-    def _note(self, view: View, batch: Batch, z: Tensor) -> None:
-        bad = ~torch.isfinite(z).all(1)
+    def _finite_scores(self, view: View, batch: Batch, z: Tensor) -> Tensor:
+        """Which answers are finite; the rows of the others are noted for a doubt."""
+        finite = torch.isfinite(z).all(1)
         where = view.index if batch.rows is None else view.index[batch.rows]
-        self.book.nonfinite[where[bad]] = True
+        self.book.nonfinite[where[~finite]] = True
+        return finite
 
 
 def _part_of(batch: Batch, s: slice) -> Aim:

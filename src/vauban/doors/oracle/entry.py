@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from vauban.doors.oracle.passes import Chunks
 from vauban.errors import BadData, BadPlan, BadTarget
-from vauban.geometry import body_of
+from vauban.geometry import Body, body_of
 from vauban.noise import RowNoise
 from vauban.target import Target
 from vauban.threat import Access, Ball, Goal, Threat
@@ -38,16 +39,18 @@ def checked_rows(x: Tensor, y: Tensor, device: torch.device, threat: Threat) -> 
     if not x.is_floating_point():
         raise BadData(f"inputs must be floats; these are {x.dtype}: scale them to the range that the model takes")
     x, y = x.detach().to(device), y.to(device=device, dtype=torch.int64)
+    allowed = threat.perturbation
+    box = body_of(Ball(lo=allowed.lo, hi=allowed.hi), x)
+    if box.holds(x) and box.width < math.inf:
+        return x, y
     if not bool(torch.isfinite(x).all()):
         row = int((~torch.isfinite(x.flatten(1)).all(1)).nonzero()[0, 0])
         raise BadData(f"row {row} of the inputs is not finite; remove it or repair it")
-    return _inside(x, threat), y
+    return _inside(x, box, threat), y
 
 
-def _inside(x: Tensor, threat: Threat) -> Tensor:
+def _inside(x: Tensor, body: Body, threat: Threat) -> Tensor:
     """The rows, which must lie in the box; what rounding left a hair outside is put on the wall."""
-    allowed = threat.perturbation
-    body = body_of(Ball(lo=allowed.lo, hi=allowed.hi), x)
     outside = body.outside(x, x)
     if bool((outside > 1e-6 * body.width).any()):
         row = int(outside.argmax())

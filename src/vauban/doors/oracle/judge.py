@@ -11,7 +11,7 @@ from torch import Tensor
 from vauban.doors.oracle.aim import Aim
 from vauban.doors.oracle.passes import Chunks
 from vauban.errors import BadTarget
-from vauban.geometry import Space, per_row
+from vauban.geometry import Body, Space, per_row
 from vauban.noise import RowNoise
 from vauban.target import Surrogate, Target
 from vauban.threat import Access
@@ -71,16 +71,34 @@ class Referee:
 
         return self.chunks.whole(len(v), part)[0]
 
-    def verify(self, x: Tensor, v: Tensor, z: Tensor, met: Tensor, aim: Aim, noise: RowNoise | None, radius: float) -> Win:
-        """Of the answers that met the goal, those that count: finite scores, inside the box, within `radius`.
+    def verify(self, x: Tensor, v: Tensor, met: Tensor, aim: Aim, noise: RowNoise | None, body: Body) -> Win:
+        """Of the answers that met the goal with finite scores, those that count: inside the box and within the radius of the search, `body`.
 
         What lies outside by no more than the tolerance is projected inward and asked again, so that what is kept passes with none.
         """
-        index = (met & torch.isfinite(z).all(1)).nonzero()[:, 0]
-        body = self.body.within(radius)
+        index = met.nonzero()[:, 0]
         x, v = _rows(x, index), _rows(v, index)
         v0 = self.space.start(x)
         distance = body.distance(v0, v)
+        if self._plain(v, distance, body):
+            win = Win(index, v, distance, torch.ones(len(index), device=v.device))
+        else:
+            win = self._sifted(x, v, v0, index, distance, aim, noise, body)
+        return win if noise is None or not len(win.index) else self._confirmed(_rows(x, win.index), win, aim, noise)
+
+    def _plain(self, v: Tensor, distance: Tensor, body: Body) -> bool:
+        """A cheap look whether all examples lie inside the box, and none so near the radius that a tolerance would decide."""
+        eps = self.body.eps
+        clear = distance <= eps
+        if body.eps == math.inf and eps < math.inf:
+            clear |= distance > eps + self.body.tolerance
+        return body.holds(v) and bool(clear.all())
+
+    def _sifted(
+        self, x: Tensor, v: Tensor, v0: Tensor, index: Tensor, distance: Tensor, aim: Aim, noise: RowNoise | None, body: Body
+    ) -> Win:
+        """The examples that lie inside, by the tolerances, mended where they need to be."""
+        radius = body.eps
         outside = body.outside(v, v0)
         legal = (outside <= 1e-7 * body.width) & (distance <= radius + body.tolerance)
         mend = legal & ((outside > 0) | ((distance > self.body.eps) & (distance <= self.body.eps + self.body.tolerance)))
@@ -89,8 +107,7 @@ class Referee:
             v, distance, legal = self._mended(x, v, distance, legal, mend, aim.take(index), own, searching=radius == math.inf)
         ok = legal.nonzero()[:, 0]
         kept = ok.to(index.device)
-        win = Win(_rows(index, kept), _rows(v, kept), _rows(distance, ok), torch.ones(len(ok), device=v.device))
-        return win if noise is None or not len(ok) else self._confirmed(_rows(x, kept), win, aim, noise)
+        return Win(_rows(index, kept), _rows(v, kept), _rows(distance, ok), torch.ones(len(ok), device=v.device))
 
     def _mended(
         self, x: Tensor, v: Tensor, distance: Tensor, legal: Tensor, mend: Tensor, aim: Aim, noise: RowNoise | None, *, searching: bool

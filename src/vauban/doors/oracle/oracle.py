@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -92,22 +90,22 @@ class Oracle(Stage):
 
     def submit(self, v: Tensor, where: Tensor | None = None) -> None:
         """Hand in a try; the attacker learns nothing. Charged and judged once. All that access "none" may do."""
-        self._ask(Question(v.detach(), where))
+        self._ask(Question(v, where))
 
     def fooled(self, v: Tensor, where: Tensor | None = None) -> Tensor:
         """Did it fool the target? bool (..., n); False for rows that are settled or not asked. Needs label access."""
         self._allow(Access.LABEL, "fooled")
-        return self._ask(Question(v.detach(), where))[0]
+        return self._ask(Question(v, where))[0]
 
     def score(self, v: Tensor, loss: Loss = Aim.margin, where: Tensor | None = None) -> Tensor:
         """The value of an objective, (..., n); -inf for rows that are settled or not asked. Needs score access."""
         self._allow(Access.SCORE, "score")
-        return self._ask(Question(v.detach(), where, loss))[1]
+        return self._ask(Question(v, where, loss))[1]
 
     def logits(self, v: Tensor, where: Tensor | None = None) -> Tensor:
         """All scores, (..., n, classes); 0 for rows that are settled or not asked. Needs score access."""
         self._allow(Access.SCORE, "logits")
-        return self._ask(Question(v.detach(), where, _all_scores, (self.classes,)))[1]
+        return self._ask(Question(v, where, _all_scores, (self.classes,)))[1]
 
     def ascend(self, v: Tensor, loss: Loss = Aim.cross_entropy, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The value of an objective, (..., n), and its gradient, (..., n, *shape): -inf and 0 for rows that are settled or not asked.
@@ -115,11 +113,11 @@ class Oracle(Stage):
         With gradient access the target is asked on the way: charged and judged. An attacker that has only a surrogate of its own learns
         the surrogate's value and gradient, and the target is not asked.
         """
-        return self._gradient(v, loss, where, (), 1)[1:]
+        return self._gradient(v, loss, where)[1:]
 
     def explore(self, v: Tensor, loss: Loss = Aim.cross_entropy, where: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """`ascend`, and whether it fooled the target (as far as the attacker can see: by the surrogate, if that is all it has)."""
-        fooled, value, gradient = self._gradient(v, loss, where, (), 1)
+        fooled, value, gradient = self._gradient(v, loss, where, believe=True)
         return value, gradient, fooled
 
     def jacobian(self, v: Tensor, loss: Loss | None = None, columns: int = 0, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -131,7 +129,7 @@ class Oracle(Stage):
         return self._gradient(v, loss or _all_scores, where, (k,), k)[1:]
 
     def _gradient(
-        self, v: Tensor, loss: Loss, where: Tensor | None, trailing: tuple[int, ...], count: int
+        self, v: Tensor, loss: Loss, where: Tensor | None, trailing: tuple[int, ...] = (), count: int = 1, *, believe: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
         if self.surrogate is None:
             raise NotGranted(
@@ -141,7 +139,7 @@ class Oracle(Stage):
             raise NotGranted(f"the gradient asked for needs {self.surrogate.access.name.lower()} access; {self._granted()}")
         truth = self.threat.access >= Access.GRADIENT and self._worst is None
         charged = count * self.surrogate.passes if truth and self.surrogate.access >= Access.GRADIENT else 0
-        return self._ask(Question(v.detach(), where, loss, trailing, count, truth, charged))
+        return self._ask(Question(v, where, loss, trailing, count, truth, charged, believe))
 
     def _allow(self, need: Access, question: str) -> None:
         if need > self.threat.access:
@@ -152,28 +150,38 @@ class Oracle(Stage):
 
     def _ask(self, q: Question) -> tuple[Tensor, Tensor, Tensor]:
         """Ask, charge, judge: (fooled, value, gradient), each blank for rows that are not asked and where it is not wanted."""
-        view, lead = self._view, tuple(q.v.shape[: q.v.ndim - self._view.v0.ndim])
+        if q.v.requires_grad:
+            q = q._replace(v=q.v.detach())
+        view = self._view
+        lead = q.v.shape[: q.v.ndim - view.v0.ndim]
         if self._worst is not None:
-            self._worst[view.index] = view.last(q.v, q.where, self._worst[view.index])
+            self._remember(q)
             if q.loss is None:
                 return self._blank(q, lead)
-            q = replace(q, truth=False)
+            q = q._replace(truth=False) if q.truth else q
         batch = self.desk.batch(view, q)
         if not batch.v.shape[0]:
             return self._blank(q, lead)
         reply = self.desk.run(view, batch, q, self._attempt)
-        judging = reply.z is not None and q.truth and self._worst is None
-        met = self._judged(batch, reply.z) if judging and reply.z is not None else reply.believed
-        if batch.slot is None and met is not None and reply.value is not None and reply.gradient is not None:
-            return met, reply.value, reply.gradient
+        met = self._judged(batch, reply.z) if q.truth and reply.z is not None else reply.believed
+        if batch.slot is None and reply.value is not None and reply.gradient is not None:
+            return torch.zeros_like(view.live) if met is None else met, reply.value, reply.gradient
         blanks = self._blank(q, lead)
         parts = (met, reply.value, reply.gradient)
         return tuple(scattered(batch, part, blank) for part, blank in zip(parts, blanks, strict=True))  # pyright: ignore[reportReturnType]
 
+    def _remember(self, q: Question) -> None:
+        """The last point of each row, which is all that an inner loop of training hands back."""
+        view = self._view
+        if q.where is None and view.whole and q.v.shape == self._x.shape:
+            self._worst = q.v.clone()
+        elif self._worst is not None:
+            self._worst = self._worst.index_copy(0, view.index, view.last(q.v, q.where, self._worst[view.index]))
+
     def _judged(self, batch: Batch, z: Tensor) -> Tensor:
         """The verdict on every question asked; rows that are done are settled."""
         view = self._view
-        met, newly = self.desk.judge(view, batch, z, self.book.place(self._attempt))
+        met, newly = self.desk.judge(view, batch, z, self._attempt)
         if newly and not self._keeps_broken:
             view.settle((self.book.broken[view.index] & view.live).nonzero()[:, 0])
         return met

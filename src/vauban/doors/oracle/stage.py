@@ -98,7 +98,12 @@ class Stage:
         self.book.nonfinite |= answers.nonfinite
         self._aim = Aim.of_goal(self.threat.goal, self._y, self.classes, self.target.reject, self._ids)
         self.desk = Desk(self.target, self.surrogate, self.referee, self._chunks, self.book)
-        self._worst = None if judging else self.book.best
+        self._worst: Tensor | None = None if judging else self.book.best
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input."""
+        return tuple(self._x.shape[1:])
 
     def rows(self, **state: Tensor) -> Rows:
         """Register state that goes with the rows, so that it is narrowed with them: `s = o.rows(x=o.x)`, then `s.x`."""
@@ -120,38 +125,34 @@ class Stage:
     def steps(self, n: int) -> Iterator[int]:
         """Count to n, or until no row is worth another step. Settled rows are dropped at every turn."""
         for i in range(n):
-            if self._over():
+            if not self._goes_on():
                 return
-            self._narrow()
             yield i
 
     def restarts(self, n: int) -> Iterator[int]:
         """Count to n, or until no row is left; every restart has noise of its own."""
         noise = self._view.noise
         for i in range(n):
-            if self._over():
+            if not self._goes_on():
                 return
-            self._narrow()
             if i:
                 self._view.noise = RowNoise(self._ids[self._view.index], noise.seed, *noise.stream, i)
             yield i
 
-    def _over(self) -> bool:
-        """Whether the loops of the present attack are to end: no time, or no row that can pay for another step."""
+    def _goes_on(self) -> bool:
+        """Whether the loops of the present attack go on: there is time, and a row that can pay for another step. The others are dropped."""
         view = self._view
         if time.monotonic() > self.deadline:
             self._attempt.stopped = "time limit"
-            return True
-        if not len(view):
-            return True
-        if view.rich and (not self._spends_gradients or view.gradients.room >= 1):
             return False
-        return not bool(view.can_pay(int(self._spends_gradients)).any())
-
-    def _narrow(self) -> None:
-        if not self._view.rich:
+        if view.rich and (not self._spends_gradients or view.gradients.room >= 1):
+            return True
+        if not bool(view.can_pay(int(self._spends_gradients)).any()):
+            return False
+        if not view.rich:
             self._settle_accounts()
-            self._view.narrow()
+            view.narrow()
+        return True
 
     def _settle_accounts(self) -> None:
         view = self._current

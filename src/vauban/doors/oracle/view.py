@@ -91,7 +91,7 @@ class View:
         self.queries, self.gradients, self.noise = queries, gradients, noise
         self.passes = Meter(torch.zeros_like(index), None)
         self.live = torch.ones(len(index), dtype=torch.bool, device=x.device)
-        self.whole = True
+        self.whole = len(index) > 0
         self._states: weakref.WeakSet[Rows] = weakref.WeakSet()
 
     def __len__(self) -> int:
@@ -125,6 +125,16 @@ class View:
     def register(self, state: Rows) -> Rows:
         self._states.add(state)
         return state
+
+    def charge(self, truth: bool, gradients: int, times: int = 1) -> bool:
+        """Charge every row one question (if the target answers it) and its gradients, if all of them are live and can pay."""
+        if not self.whole or (truth and (self.queries.room < times or self.gradients.room < gradients * times)):
+            return False
+        self.passes.charge(times)
+        if truth:
+            self.queries.charge(times)
+            self.gradients.charge(gradients * times)
+        return True
 
     def settle(self, rows: Tensor) -> None:
         """These rows (indices into the view) ask nothing more."""
