@@ -33,6 +33,7 @@ def load_target(
     access: str | Access | None = None,
     reject: int | None = None,
     device: str | None = None,
+    gradients: str | None = None,
     trust_pickle: bool = False,
     base: str | Path = ".",
     name: str = "",
@@ -45,7 +46,7 @@ def load_target(
             A model is a torch module, a scikit-learn estimator, or a `Target`.
         weights: safetensors or a saved state dict, for a torch module.
         outputs: what the raw outputs are, for a torch module, an ONNX file or a function.
-        mean, std, device: for a torch module, as in `Torch`.
+        mean, std, device, gradients: for a torch module, as in `Torch`.
         access: lowers what the target shows ("label", "score"); for a function, what it shows.
         reject: the class that means "no answer".
         base: the folder that paths are relative to.
@@ -56,7 +57,8 @@ def load_target(
         NotGranted: more access than the target gives.
     """
     folder = Path(base)
-    settings: Settings = {"weights": weights, "outputs": None if outputs == "auto" else outputs, "mean": mean, "std": std, "device": device}
+    kind = None if outputs == "auto" else outputs
+    settings: Settings = {"weights": weights, "outputs": kind, "mean": mean, "std": std, "device": device, "gradients": gradients}
     given = {k: v for k, v in settings.items() if v is not None}
     if "weights" in given:
         given["weights"] = folder / given["weights"]

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from vauban.errors import BadTarget
+from vauban.errors import BadTarget, nearest
 from vauban.noise import RowNoise
 from vauban.target.base import Target
 from vauban.target.outputs import KINDS, checked_kind, recognise, tensor_of
 from vauban.threat import Access
+
+Precision = Literal["float32", "bfloat16"]
+ROUGH = 2.0**-6
+"""How far bfloat16 scores may lie from float32 ones, of their span: 8 bits of mantissa, and a few layers that add up their errors."""
 
 
 class Torch(Target):
@@ -29,6 +33,8 @@ class Torch(Target):
         name: what the record calls it.
         channels_last: lay images and convolution weights out channels-last while attacked (faster on most hardware; verdicts are verified
             in the model's own layout).
+        gradients: "float32", or "bfloat16" for gradients in reduced precision, faster on processors that have it. Verdicts stay in the model's own
+            precision: an answer that looks like a success, or nearly one, is asked again before it counts.
 
     Raises:
         BadTarget: the model is no classifier (regression, multi-label, detection), on the first inputs it sees.
@@ -52,6 +58,7 @@ class Torch(Target):
         device: str | torch.device | None = None,
         name: str = "",
         channels_last: bool = True,
+        gradients: Precision = "float32",
     ) -> None:
         if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]  # a person may pass anything
             raise BadTarget(f"Torch needs a torch.nn.Module and got {type(model).__name__}; for a function use vauban.Function")
@@ -61,6 +68,10 @@ class Torch(Target):
         self.reject = reject
         self.device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
         self._mean, self._std = self._channels(mean), self._channels(std)
+        if gradients not in get_args(Precision):
+            raise BadTarget(f"{self.name}: gradients = {gradients!r}; {nearest(gradients, get_args(Precision))}")
+        self._low = gradients == "bfloat16"
+        self.rough = ROUGH if self._low else 0.0
         self._holds = 0
         first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
         self.channels_last = channels_last and first is not None and first.in_channels >= 3  # with fewer channels nothing is gained
@@ -122,9 +133,12 @@ class Torch(Target):
             return self._forward(x)
 
     def smooth(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
-        if self._holds:
+        if not self._holds:
+            with self.held():
+                return self.smooth(x, draw)
+        if not self._low:
             return self._forward(x)
-        with self.held():
+        with torch.autocast(x.device.type, dtype=torch.bfloat16):
             return self._forward(x)
 
     def prepare(self, x: Tensor) -> None:

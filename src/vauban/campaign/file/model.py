@@ -49,6 +49,8 @@ class ModelTable(Table):
     """The inputs are divided by it after `mean` is subtracted, a number or one for each channel."""
     device: str | None = None
     """Where a torch module runs, such as "cpu", "cuda" or "mps"; by default where its parameters are."""
+    gradients: Literal["float32", "bfloat16"] | None = None
+    """The precision of a torch module's gradients: "bfloat16" is faster on processors that have it. Verdicts keep the model's own precision."""
 
 
 class TargetTable(ModelTable):

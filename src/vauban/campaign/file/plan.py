@@ -72,6 +72,7 @@ class Loader:
             mean=table.mean,
             std=table.std,
             device=table.device,
+            gradients=table.gradients,
             trust_pickle=self.trust_pickle,
             base=self.source.base,
             **more,

@@ -74,6 +74,8 @@ class Desk:
         self.space = referee.space
         self.same = surrogate is target and not target.randomised
         """Whether one forward pass serves both the truth and the gradient."""
+        self.rough = target.rough if self.same else 0.0
+        self._again = 0
 
     # ---- what is asked --------------------------------------------------------------------------------------------------------------
 
@@ -131,8 +133,20 @@ class Desk:
             return z, None if q.loss is None else q.loss(aim, z), None, None
         soft, value, gradient = self._differentiated(x, v, aim, q.loss or Aim.cross_entropy, draw)
         if q.truth:
-            return soft if self.same else self.referee.scores(self.space.decode(x, v), draw), value, gradient, None
+            return self._truth(x, v, soft, aim, draw), value, gradient, None
         return None, value, gradient, aim.margin(soft) > 0 if q.believe else None
+
+    def _truth(self, x: Tensor, v: Tensor, soft: Tensor, aim: Aim, draw: RowNoise | None) -> Tensor:
+        """The target's scores, where the surrogate's are not already those; in lower precision only a doubtful answer is asked again."""
+        if not self.same:
+            return self.referee.scores(self.space.decode(x, v), draw)
+        if not self.rough:
+            return soft
+        near = (aim.margin(soft) >= -self.rough * (soft.amax(1) - soft.amin(1))).nonzero()[:, 0]
+        if not near.shape[0]:
+            return soft
+        self._again += near.shape[0]
+        return soft.index_copy(0, near, self.referee.scores(self.space.decode(x[near], v[near]), draw).to(soft.dtype))
 
     def _differentiated(self, x: Tensor, v: Tensor, aim: Aim, loss: Loss, draw: RowNoise | None) -> tuple[Tensor, Tensor, Tensor]:
         """One pass of the surrogate and back: its scores, the objective and its gradient in v."""
@@ -156,6 +170,7 @@ class Desk:
         return noise.take(batch.rows).at(batch.turn)
 
     def _count(self, attempt: Attempt, rows: int, q: Question) -> None:
+        attempt.forwards, self._again = attempt.forwards + self._again, 0
         own = self.surrogate is not None and self.surrogate.access == 0
         passes = 1 if self.surrogate is None else self.surrogate.passes
         if not q.gradients:
