@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from vauban.doors import Aim, Loss, Oracle
@@ -14,7 +13,7 @@ def ranked_targets(o: Oracle, most: int) -> Tensor:
 
     Costs one question a row. Where the goal names one class, that is the only target.
     """
-    z = o.logits(o.x).masked_fill(o.aim.loses, -INF)
+    z = o.look(o.x).masked_fill(o.aim.loses, -INF)
     k = min(most, int(o.aim.wins.sum(1).amin()))
     return z.topk(k, dim=1).indices
 

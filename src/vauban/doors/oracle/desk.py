@@ -129,12 +129,20 @@ class Desk:
         aim = batch.aim if whole else _part_of(batch, s)
         draw = None if draws is None else draws.take(torch.arange(s.start, s.stop, device=v.device))
         if not q.gradients:
-            z = self.referee.scores(self.space.decode(x, v), draw)
-            return z, None if q.loss is None else q.loss(aim, z), None, None
+            z = self._seen(x, v, draw, truth=q.truth)
+            return z if q.truth else None, None if q.loss is None else q.loss(aim, z), None, None
         soft, value, gradient = self._differentiated(x, v, aim, q.loss or Aim.cross_entropy, draw)
         if q.truth:
             return self._truth(x, v, soft, aim, draw), value, gradient, None
         return None, value, gradient, aim.margin(soft) > 0 if q.believe else None
+
+    def _seen(self, x: Tensor, v: Tensor, draw: RowNoise | None, *, truth: bool) -> Tensor:
+        """Scores without a gradient, of the target or of the attacker's surrogate."""
+        surrogate = self.surrogate or self.target
+        if truth or surrogate is self.target:
+            return self.referee.scores(self.space.decode(x, v), draw)
+        with torch.no_grad():
+            return self.referee.checked(surrogate.smooth(self.space.decode(x, v), draw), v.shape[0], surrogate)
 
     def _truth(self, x: Tensor, v: Tensor, soft: Tensor, aim: Aim, draw: RowNoise | None) -> Tensor:
         """The target's scores, where the surrogate's are not already those; in lower precision only a doubtful answer is asked again."""
@@ -173,8 +181,10 @@ class Desk:
         attempt.forwards, self._again = attempt.forwards + self._again, 0
         own = self.surrogate is not None and self.surrogate.access == 0
         passes = 1 if self.surrogate is None else self.surrogate.passes
-        if not q.gradients:
+        if not q.gradients and (q.truth or not own):
             attempt.forwards += rows
+        elif not q.gradients:
+            attempt.surrogate_forwards += rows * passes
         elif own:
             attempt.surrogate_forwards += rows * passes
             attempt.surrogate_backwards += rows * passes * q.gradients

@@ -120,6 +120,14 @@ class Oracle(Stage):
         fooled, value, gradient = self._gradient(v, loss, where, believe=True)
         return value, gradient, fooled
 
+    def look(self, v: Tensor, loss: Loss | None = None, where: Tensor | None = None) -> Tensor:
+        """The value of an objective (..., n), or by default all scores (..., n, classes), where `ascend` would take its gradient.
+
+        With gradient access a question to the target, charged and judged; an attacker that has only a surrogate of its own asks that.
+        """
+        trailing = (self.classes,) if loss is None else ()
+        return self._ask(Question(v, where, loss or _all_scores, trailing, truth=self._asks_target()))[1]
+
     def jacobian(self, v: Tensor, loss: Loss | None = None, columns: int = 0, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Several objectives at once, (..., n, k), and their gradients, (..., n, k, *shape): one question and k gradients a row.
 
@@ -131,15 +139,19 @@ class Oracle(Stage):
     def _gradient(
         self, v: Tensor, loss: Loss, where: Tensor | None, trailing: tuple[int, ...] = (), count: int = 1, *, believe: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
+        truth = self._asks_target()
+        charged = count * self.surrogate.passes if truth and self.surrogate and self.surrogate.access >= Access.GRADIENT else 0
+        return self._ask(Question(v, where, loss, trailing, count, truth, charged, believe))
+
+    def _asks_target(self) -> bool:
+        """Whether the target answers where a gradient is taken, or only a surrogate of the attacker's own."""
         if self.surrogate is None:
             raise NotGranted(
                 f"{self.target.name} has no gradient and no surrogate was given; use an attack that needs less, or give a surrogate"
             )
         if self.surrogate.access > self.threat.access:
             raise NotGranted(f"the gradient asked for needs {self.surrogate.access.name.lower()} access; {self._granted()}")
-        truth = self.threat.access >= Access.GRADIENT and self._worst is None
-        charged = count * self.surrogate.passes if truth and self.surrogate.access >= Access.GRADIENT else 0
-        return self._ask(Question(v, where, loss, trailing, count, truth, charged, believe))
+        return self.threat.access >= Access.GRADIENT and self._worst is None
 
     def _allow(self, need: Access, question: str) -> None:
         if need > self.threat.access:
