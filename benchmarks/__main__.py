@@ -16,12 +16,26 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from rich.console import Console
 
-from benchmarks import cw, ddn, deepfool, fgsm, fmn, memory, overhead, pgd, table
+from benchmarks import component, cw, ddn, deepfool, fgsm, fmn, memory, overhead, pgd, precision, table, verdict
 from benchmarks.comparison import Check, Row
 from benchmarks.measure import one_thread
 from benchmarks.options import Options
 
-COMPARISONS = {"overhead": overhead, "pgd": pgd, "fgsm": fgsm, "deepfool": deepfool, "fmn": fmn, "cw": cw, "ddn": ddn, "memory": memory}
+COMPARISONS = {
+    "overhead": overhead,
+    "pgd": pgd,
+    "precision": precision,
+    "fgsm": fgsm,
+    "deepfool": deepfool,
+    "fmn": fmn,
+    "cw": cw,
+    "ddn": ddn,
+    "memory": memory,
+    "component": component,
+    "verdict": verdict,
+}
+USUAL = tuple(name for name in COMPARISONS if name != "verdict")
+"""Verdicts with the published settings take hours, and are measured when they are named."""
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("vauban", "torch", "numpy", "foolbox", "adversarial-robustness-toolbox", "torchattacks", "adv-lib")
 
@@ -38,7 +52,7 @@ def main() -> None:
         file.write(json.dumps(lines[0]) + "\n")
         for name in given.only:
             console.print(f"[bold]{name}[/bold]")
-            measured, found = _run(name, Options(given.data, given.n, given.quick), carlini)
+            measured, found = _run(name, Options(given.data, given.n, given.quick, given.models, given.sides, given.seeds), carlini)
             carlini += [r for r in measured if isinstance(r, Row)] if name == "cw" else []
             fresh = [m.line() if isinstance(m, Row) else m for m in measured] + [c.line() for c in found]
             file.writelines(json.dumps(line) + "\n" for line in fresh)
@@ -51,12 +65,19 @@ def main() -> None:
     console.print(f"{given.out} and {given.out.with_suffix('.md').name}: {len(missed)} promises missed{said}")
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Vauban beside ART, Foolbox, torchattacks and adv-lib.")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder that holds reference.py, models and data")
-    parser.add_argument("--only", type=lambda text: text.split(","), default=list(COMPARISONS), metavar="A,B", help=", ".join(COMPARISONS))
+    parser.add_argument("--only", type=_names, default=USUAL, metavar="A,B", help=f"{', '.join(COMPARISONS)}; all but verdict by default")
     parser.add_argument("--n", type=int, help="rows, instead of each comparison's own number")
     parser.add_argument("--quick", action="store_true", help="a fifth of the rows and fewer turns: minutes instead of an hour")
+    parser.add_argument("--models", type=_names, default=(), metavar="A,B", help='verdict: reference or tuning models, or "tuning" for all')
+    parser.add_argument("--sides", type=_names, default=(), metavar="A,B", help="verdict: suites of Vauban, torchattacks, adv-lib")
+    parser.add_argument("--seeds", type=int, default=3, help="verdict: how many")
     parser.add_argument(
         "--out", type=Path, default=RESULTS / f"{datetime.date.today():%Y-%m-%d}.jsonl", metavar="FILE", help="lines of JSON"
     )

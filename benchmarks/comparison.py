@@ -89,8 +89,13 @@ class Check:
         return {"kind": "check"} | _finite(asdict(self)) | {"holds": self.holds}
 
 
+def finite(value: Any) -> Any:
+    """The value, or None where it is a number that JSON has no word for."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+    return {k: finite(v) for k, v in values.items()}
 
 
 def compare(name: str, w: World, sides: Sequence[Side], *, norm: float, eps: float | None, repeats: int) -> list[Row]:

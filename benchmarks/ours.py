@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.comparison import Ready, Strike
 from benchmarks.world import World
@@ -15,11 +16,16 @@ from vauban.target import Torch
 from vauban.threat import Ball, Threat
 
 
-def vauban(attack: Attack, norm: float = math.inf, *, within: bool = True, settle: Settle = "first") -> Ready:
-    """One attack in one oracle: `within` the usual radius of the model, or at any size. Opening the oracle is timed, with all it checks."""
+def vauban(
+    attack: Attack, norm: float = math.inf, *, within: bool = True, settle: Settle = "first", around: Callable[[nn.Module], Torch] = Torch
+) -> Ready:
+    """One attack in one oracle: `within` the usual radius of the model, or at any size. Opening the oracle is timed, with all it checks.
+
+    `around`: puts the target around the model, untimed.
+    """
 
     def ready(w: World) -> Strike:
-        target, threat = Torch(w.model), Threat("bench", Ball(w.eps if within else math.inf, norm))
+        target, threat = around(w.model), Threat("bench", Ball(w.eps if within else math.inf, norm))
 
         def strike() -> Tensor:
             oracle = Oracle(target, w.x, w.y, threat, settle=settle)

@@ -54,19 +54,19 @@ def run(o: Options) -> tuple[list[Row], list[Check]]:
     for model in ("mnist-at", "mnist-std"):
         for batch, rounds in ((200, 11), (1, 41)):
             w = world(o.data, model, batch)
-            batch_rows, readings = in_turns(f"{NAME} batch {batch}", w, max(rounds // 4, 3) if o.quick else rounds)
+            batch_rows, readings = in_turns(f"{NAME} batch {batch}", w, SIDES, max(rounds // 4, 3) if o.quick else rounds)
             rows += batch_rows
             found += checks(batch, batch_rows, readings)
     return rows, found
 
 
-def in_turns(name: str, w: World, rounds: int) -> tuple[list[Row], dict[str, list[Reading]]]:
+def in_turns(name: str, w: World, sides: Sequence[Side], rounds: int) -> tuple[list[Row], dict[str, list[Reading]]]:
     """A counted run of each side, then rounds in which each runs once; the ratios compare within a round."""
-    rows = compare(name, w, SIDES, norm=math.inf, eps=w.eps, repeats=0)
-    readings: dict[str, list[Reading]] = {side.name: [] for side in SIDES}
-    strikes = {side.name: side.ready(w) for side in SIDES}
+    rows = compare(name, w, sides, norm=math.inf, eps=w.eps, repeats=0)
+    readings: dict[str, list[Reading]] = {side.name: [] for side in sides}
+    strikes = {side.name: side.ready(w) for side in sides}
     for _ in range(rounds):
-        for side in SIDES:
+        for side in sides:
             readings[side.name].append(timed(w, strikes[side.name]))
     return [timed_row(row, readings[row.side]) for row in rows], readings
 

@@ -57,20 +57,34 @@ class Judged:
     illegal: int
 
 
-def judged(w: World, adversarial: Tensor, norm: float, eps: float | None) -> Judged:
-    """Judge inputs (n, *shape) against a radius, or (eps None) by their distance."""
+@dataclass(frozen=True, eq=False)
+class Struck:
+    """Row by row: the distance, float64 (n,), and whether the input is legal and is also misclassified, bool (n,)."""
+
+    distance: Tensor
+    legal: Tensor
+    fooled: Tensor
+
+
+def struck(w: World, adversarial: Tensor, norm: float, eps: float | None) -> Struck:
+    """Look at inputs (n, *shape) again: inside the box, within the radius (any, for None), and misclassified."""
     v = adversarial.detach().to(torch.float32).contiguous()
-    change = (v.double() - w.x.double()).flatten(1)
-    distance = torch.linalg.vector_norm(change, ord=norm, dim=1)
+    distance = torch.linalg.vector_norm((v.double() - w.x.double()).flatten(1), ord=norm, dim=1)
     flat = v.flatten(1)
     legal = (flat.amin(1) >= -SLACK) & (flat.amax(1) <= 1 + SLACK)
     if eps is not None:
         legal &= distance <= eps + SLACK
     with torch.no_grad():
         wrong = w.bare(v.clamp(0, 1)).argmax(1) != w.y
-    fooled = legal & wrong
+    return Struck(distance, legal, legal & wrong)
+
+
+def judged(w: World, adversarial: Tensor, norm: float, eps: float | None) -> Judged:
+    """Judge inputs (n, *shape) against a radius, or (eps None) by their distance."""
+    seen = struck(w, adversarial, norm, eps)
+    success, illegal = float(seen.fooled.double().mean()), int((~seen.legal).sum())
     if eps is not None:
-        return Judged(1 - float(fooled.double().mean()), float(fooled.double().mean()), None, int((~legal).sum()))
-    known = torch.where(fooled, distance, math.inf).sort().values
+        return Judged(1 - success, success, None, illegal)
+    known = torch.where(seen.fooled, seen.distance, math.inf).sort().values
     middle = float((known[(len(known) - 1) // 2] + known[len(known) // 2]) / 2)
-    return Judged(None, float(fooled.double().mean()), middle if math.isfinite(middle) else None, int((~legal).sum()))
+    return Judged(None, success, middle if math.isfinite(middle) else None, illegal)

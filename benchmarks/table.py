@@ -31,6 +31,23 @@ CPU time of one thread, the median of turns taken by all sides. *Over its passes
 measured in the same process before and after; passes are counted at the model, in rows. *Robust*, *success* and *median* are judged by
 one referee for all sides, on rows classified correctly; examples outside the box or the radius by more than 1e-5 (*illegal*) do not count.
 """
+VERDICTS = (
+    "model",
+    "n",
+    "side",
+    "measured",
+    "seeds",
+    "robust",
+    "range",
+    "any seed",
+    "CPU s",
+    "over its passes",
+    "forwards",
+    "backwards",
+    "of an unbroken row",
+    "trouble",
+)
+PAIRS = ("model", "n", "ours", "theirs", "only ours breaks, seed by seed", "only theirs breaks")
 
 
 def figure(value: float | None, digits: int = 3) -> str:
@@ -62,6 +79,24 @@ def verdict(line: Line) -> list[str]:
     return [*found, ("at least " if line["at_least"] else "at most ") + figure(promised, 4), word]
 
 
+def suite(line: Line) -> list[str]:
+    """One row of the table of verdicts; what was measured elsewhere says so."""
+    found = [line["model"], str(line["n"]), line["side"], line["source"]]
+    if line["robust"] is None:
+        return [*found, *[""] * (len(VERDICTS) - 5), line["error"]]
+    span = "" if line["seeds"] == 1 else f"{figure(line['least'])} to {figure(line['most'])}"
+    trouble = line["error"] or (f"{line['unverified']:g} unverified" if line["unverified"] else "")
+    hard = "" if line["hard_forwards"] is None else f"{figure(line['hard_forwards'], 4)} + {figure(line['hard_backwards'], 4)}"
+    numbers = [figure(line[k], d) for k, d in (("seconds", 3), ("overhead", 3), ("forwards", 4), ("backwards", 4))]
+    return [*found, str(line["seeds"]), figure(line["robust"]), span, figure(line["ever"]), *numbers, hard, trouble]
+
+
+def pair(line: Line) -> list[str]:
+    """How two sides differ on the same rows."""
+    counts = [", ".join(map(str, line[k])) for k in ("only_ours", "only_theirs")]
+    return [line["model"], str(line["n"]), line["ours"], line["theirs"], *counts]
+
+
 def show(lines: Sequence[Line], console: Console) -> None:
     """Print both tables."""
     for title, head, made in _tables(lines):
@@ -91,10 +126,12 @@ def markdown(lines: Sequence[Line]) -> str:
 
 def _tables(lines: Sequence[Line]) -> list[tuple[str, tuple[str, ...], list[list[str]]]]:
     """Titles, heads and rows of those tables that have any."""
-    kinds = {kind: [line for line in lines if line["kind"] == kind] for kind in ("check", "row", "memory")}
+    kinds = {kind: [line for line in lines if line["kind"] == kind] for kind in ("check", "row", "memory", "verdict", "pair")}
     memory = [[m["what"], figure(m["mib"], 5), figure(m["over"], 5), figure(m["seconds"])] for m in kinds["memory"]]
     found = [
         ("Promises", ("comparison", "what", "measured", "promised", "verdict"), [verdict(line) for line in kinds["check"]]),
+        ("Verdicts", VERDICTS, [suite(line) for line in kinds["verdict"]]),
+        ("The same rows", PAIRS, [pair(line) for line in kinds["pair"]]),
         ("Measurements", HEAD, [cells(line) for line in kinds["row"]]),
         ("Peak memory", ("process", "peak resident, MiB", "over the one that only loads, MiB", "CPU seconds"), memory),
     ]

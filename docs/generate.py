@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from typer.main import get_command
 
 import vauban
-from vauban.attacks import ATTACKS, Recipe
+from vauban.attacks import ATTACKS, Attack, Recipe
 from vauban.attacks.registry import KINDS
 from vauban.attacks.suites import SUITES
 from vauban.campaign import record as records
@@ -133,21 +133,23 @@ def attack_index() -> str:
 
 
 def suite_table() -> str:
-    rows = ([f"`{name}`", NORMS[kind], ", ".join(_choice(*c) for c in _suite(name, kind))] for name in SUITES for kind in KINDS)
+    rows = ([f"`{name}`", NORMS[kind], ", ".join(map(_choice, _suite(name, kind)))] for name in SUITES for kind in KINDS)
     return (
         "## Suites\n\nAttacks of a suite that need more access than the threat grants are left out, and so are those that need images "
         "where there are none.\n\n" + table(["suite", "under", "attacks, in order"], rows)
     )
 
 
-def _suite(name: str, kind: str) -> list[tuple[str, dict[str, object]]]:
+def _suite(name: str, kind: str) -> list[Attack]:
     threat = Threat("any", Transformations() if kind == "transformations" else Ball(1, kind))
-    return [c for c in SUITES[name](threat) if kind in ATTACKS[c[0]].facts.on]
+    return [a for a in SUITES[name](threat) if kind in a.facts.on]
 
 
-def _choice(name: str, settings: dict[str, object]) -> str:
-    said = ", ".join(f"{k} = {json.dumps(v)}" for k, v in settings.items())
-    return f"{name} ({said})" if said else name
+def _choice(attack: Attack) -> str:
+    """An attack of a suite, with the settings that are not its defaults."""
+    usual = ATTACKS[attack.name].bind().settings
+    said = ", ".join(f"{k} = {json.dumps(v)}" for k, v in attack.settings.items() if v != usual[k])
+    return f"{attack.name} ({said})" if said else attack.name
 
 
 def attack_page(recipe: Recipe[...]) -> str:
@@ -160,9 +162,8 @@ def attack_page(recipe: Recipe[...]) -> str:
         ["baseline", "yes: it optimises nothing" if facts.baseline else "no"],
         ["inputs", "images (channels, height, width)" if facts.images or facts.on == ("transformations",) else "any shape"],
         ["source", source(facts.paper)],
-        ["MITRE ATLAS", facts.atlas],
-        ["NIST AI 100-2", facts.nist],
-        ["suites", ", ".join(f"`{s}`" for s in SUITES if any(facts.name == n for k in KINDS for n, _ in _suite(s, k))) or "none"],
+        *([] if facts.proof else [["MITRE ATLAS", facts.atlas], ["NIST AI 100-2", facts.nist]]),
+        ["suites", ", ".join(f"`{s}`" for s in SUITES if any(facts.name == a.name for k in KINDS for a in _suite(s, k))) or "none"],
     ]
     parts = [f"# {facts.name}", facts.summary, table(["fact", ""], about), *_settings(recipe), *_use(recipe), *_code(recipe)]
     return "\n\n".join(p.strip() for p in parts if p.strip()) + "\n"

@@ -22,6 +22,14 @@ class BadTarget(VaubanError, ValueError):
     """A model that cannot be attacked as it is: unreadable weights, a regression output, a changing class count."""
 
 
+class Unsupported(BadTarget):
+    """A model that works, of which something else is asked than it is made for: no bounds are known for one of its operators."""
+
+
+class BrokenCertificate(VaubanError, AssertionError):
+    """An input that was proven robust was broken: a fault in Vauban or in a proof, never a result."""
+
+
 class BadRun(VaubanError, ValueError):
     """A run folder or record that cannot be read or continued."""
 

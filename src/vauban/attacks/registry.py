@@ -47,6 +47,7 @@ class Facts:
         baseline: whether it optimises nothing, and so promises nothing.
         images: whether it needs inputs of shape (channels, height, width).
         couples: whether its rows depend on each other (universal perturbations and patches).
+        proof: whether it breaks nothing and proves rows robust instead, which ends the search for them.
     """
 
     name: str
@@ -58,10 +59,13 @@ class Facts:
     baseline: bool = False
     images: bool = False
     couples: bool = False
+    proof: bool = False
 
     @property
     def atlas(self) -> str:
-        """The MITRE ATLAS technique."""
+        """The MITRE ATLAS technique; none for a proof."""
+        if self.proof:
+            return ""
         if self.baseline:
             return "AML.T0043.003 Craft Adversarial Data: Manual Modification"
         if self.access >= Access.GRADIENT:
@@ -70,7 +74,9 @@ class Facts:
 
     @property
     def nist(self) -> str:
-        """The attack class of NIST AI 100-2 E2025."""
+        """The attack class of NIST AI 100-2 E2025; none for a proof."""
+        if self.proof:
+            return ""
         return "NISTAML.022 Evasion" if self.access >= Access.GRADIENT else "NISTAML.025 Black-box Evasion"
 
 
@@ -82,12 +88,14 @@ class Attack:
         facts: what it declares.
         settings: every setting by name, defaults included.
         queries: its share of what is left of each row's budget; inf for all of it.
+        everyone: where a campaign wants a curve, whether a minimum-norm attack goes on with broken rows too.
     """
 
     facts: Facts
     settings: Mapping[str, Any]
     run: Callable[[Oracle], None] = field(repr=False, compare=False)
     queries: float = math.inf
+    everyone: bool = True
 
     @property
     def name(self) -> str:
@@ -96,6 +104,10 @@ class Attack:
     def spending(self, queries: float) -> Attack:
         """The same attack with at most so many questions on each row."""
         return replace(self, queries=queries)
+
+    def on_survivors(self) -> Attack:
+        """The same attack on standing rows only, also where a curve is wanted."""
+        return replace(self, everyone=False)
 
     def check(self, threat: Threat, *, shape: tuple[int, ...] | None = None) -> None:
         """Whether it can act under a threat at all.
@@ -115,7 +127,8 @@ class Attack:
 
     def __call__(self, o: Oracle) -> None:
         self.check(o.threat, shape=o.shape)
-        with o.attacking(self.name, self.facts.access, minimal=self.facts.minimal, queries=self.queries):
+        minimal = self.facts.minimal
+        with o.attacking(self.name, self.facts.access, minimal=minimal, everyone=self.everyone, queries=self.queries):
             for _ in o.blocks():
                 self.run(o)
 
@@ -193,13 +206,14 @@ def attack(
     baseline: bool = False,
     images: bool = False,
     couples: bool = False,
+    proof: bool = False,
 ) -> Callable[[Callable[Concatenate[Oracle, P], None]], Recipe[P]]:
     """Register a function that asks an oracle as an attack, under its own name with dashes. The arguments are its `Facts`."""
 
     def register(function: Callable[Concatenate[Oracle, P], None]) -> Recipe[P]:
         summary = (inspect.getdoc(function) or "").partition("\n")[0]
         name = function.__name__.replace("_", "-")
-        return _registered(Recipe(Facts(name, summary, access, on, paper, minimal, baseline, images, couples), function))
+        return _registered(Recipe(Facts(name, summary, access, on, paper, minimal, baseline, images, couples, proof), function))
 
     return register
 

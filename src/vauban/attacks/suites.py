@@ -2,60 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from vauban.attacks.registry import ATTACKS, Attack
+from vauban.attacks.registry import Attack, find
 from vauban.errors import BadPlan, nearest
 from vauban.threat import Access, Threat
 
-Choice = tuple[str, dict[str, object]]
+BASELINES = ("uniform-noise", "gaussian-noise", "salt-and-pepper", "contrast", "blur")
+CURVE = {"linf": ("fmn", 60), "l2": ("ddn", 60), "l1": ("fmn", 60), "l0": ("sigma-zero", 100)}
+"""The attack that gives every row its distance, with its steps."""
 
-BASELINES: tuple[Choice, ...] = (
-    ("uniform-noise", {}),
-    ("gaussian-noise", {}),
-    ("salt-and-pepper", {}),
-    ("contrast", {}),
-    ("blur", {}),
-)
-QUICK: tuple[Choice, ...] = (("fgsm", {}), ("pgd", {"steps": 20}), ("spatial", {"grid": 3}))
-STANDARD: tuple[Choice, ...] = (
-    *BASELINES,
-    ("spatial", {}),
-    ("fgsm", {}),
-    ("mi-fgsm", {}),
-    ("pgd", {}),
-    ("pgd", {"steps": 100, "step": 0.05, "loss": "margin", "restarts": 3}),
-    ("jsma", {}),
-)
-MINIMUM: dict[str, Choice] = {
-    "linf": ("fmn", {"steps": 200}),
-    "l2": ("ddn", {"steps": 200}),
-    "l1": ("fmn", {"steps": 200}),
-    "l0": ("fmn", {"steps": 200}),
+
+def _quick(threat: Threat) -> list[Attack]:
+    return [_a("fgsm"), _a("pgd", steps=20), _a("spatial", grid=3)]
+
+
+def _standard(threat: Threat) -> list[Attack]:
+    last = {"linf": ("fmn", 200), "l2": ("ddn", 200), "l1": ("fmn", 200), "l0": ("fmn", 200)}.get(threat.perturbation.kind)
+    return [
+        *map(_a, BASELINES),
+        _a("spatial"),
+        _a("fgsm"),
+        _a("mi-fgsm"),
+        _a("pgd"),
+        _a("pgd", steps=100, step=0.05, loss="margin", restarts=3),
+        _a("jsma"),
+        *([] if last is None else [_a(last[0], steps=last[1])]),
+    ]
+
+
+def _vauban(threat: Threat) -> list[Attack]:
+    """Cheap looks, the margin ascents, proofs for what stands, questions without gradients, the curve, and the search among affine pieces."""
+    kind = threat.perturbation.kind
+    curve = CURVE.get(kind)
+    return [
+        _a("uniform-noise"),
+        _a("spatial"),
+        _a("fgsm"),
+        _a("adaptive"),
+        *([_a("jsma")] if kind == "l0" else []),
+        *([_a("apgd", large_eps=True, loss="margin")] if kind == "l1" else []),
+        _a("linear-bounds"),
+        _a("square", queries=1000),
+        *([] if curve is None else [_a(curve[0], steps=curve[1])]),
+    ]
+
+
+def _autoattack(threat: Threat) -> list[Attack]:
+    """APGD on cross-entropy, targeted APGD, targeted FAB, Square; each with the published settings."""
+    l1 = threat.perturbation.kind == "l1"
+    return [
+        _a("apgd", restarts=5 if l1 else 1, large_eps=l1),
+        _a("apgd-t", targets=5 if l1 else 9, large_eps=l1),
+        _a("fab-t").on_survivors(),
+        _a("square", schedule="published"),
+    ]
+
+
+def _autoattack_plus(threat: Threat) -> list[Attack]:
+    l1 = threat.perturbation.kind == "l1"
+    return [
+        _a("apgd", restarts=5, large_eps=l1),
+        _a("apgd", restarts=5, loss="dlr", large_eps=l1),
+        _a("fab", restarts=5).on_survivors(),
+        _a("square", schedule="published"),
+        _a("apgd-t", large_eps=l1),
+        _a("fab-t").on_survivors(),
+    ]
+
+
+def _autoattack_rand(threat: Threat) -> list[Attack]:
+    return [_a("apgd", eot=20), _a("apgd", eot=20, loss="dlr")]
+
+
+def _baselines(threat: Threat) -> list[Attack]:
+    return [*map(_a, BASELINES), _a("spatial", grid=3)]
+
+
+SUITES: dict[str, Callable[[Threat], list[Attack]]] = {
+    "vauban": _vauban,
+    "autoattack": _autoattack,
+    "autoattack-plus": _autoattack_plus,
+    "autoattack-rand": _autoattack_rand,
+    "standard": _standard,
+    "quick": _quick,
+    "baselines": _baselines,
 }
-
-
-def _quick(threat: Threat) -> tuple[Choice, ...]:
-    return QUICK
-
-
-def _standard(threat: Threat) -> tuple[Choice, ...]:
-    last = MINIMUM.get(threat.perturbation.kind)
-    return STANDARD if last is None else (*STANDARD, last)
-
-
-def _baselines(threat: Threat) -> tuple[Choice, ...]:
-    return (*BASELINES, ("spatial", {"grid": 3}))
-
-
-SUITES: dict[str, Callable[[Threat], tuple[Choice, ...]]] = {"quick": _quick, "standard": _standard, "baselines": _baselines}
+DEFAULT = "vauban"
+"""The suite of a threat that names neither a suite nor attacks."""
 
 
 def suite(name: str, threat: Threat, shape: tuple[int, ...], access: Access | None = None) -> tuple[Attack, ...]:
     """The attacks of a suite that can act under a threat, in order.
 
     Args:
-        name: "quick" (one step and a short PGD), "standard" (baselines, one step, momentum, two PGDs, a minimum-norm attack), "baselines".
+        name: "vauban" (as strong as AutoAttack or stronger at a tenth of its cost, with proofs and a curve), "autoattack", "autoattack-plus" and
+            "autoattack-rand" (Croce and Hein 2020, arXiv:2003.01690, with the published settings), "standard" (baselines, one step, momentum,
+            two PGDs, a minimum-norm attack), "quick" (one step and a short PGD), "baselines".
         threat: decides which apply: by access, perturbation, and whether it has a radius.
         shape: of one input.
         access: what gradients may be taken of, where a surrogate of the attacker's own lifts the threat's access.
@@ -66,8 +110,7 @@ def suite(name: str, threat: Threat, shape: tuple[int, ...], access: Access | No
     if name not in SUITES:
         raise BadPlan(f"no suite is named {name!r}; {nearest(name, SUITES)}")
     granted = threat.access if access is None else access
-    chosen = [ATTACKS[attack].bind(**settings) for attack, settings in SUITES[name](threat)]
-    usable = tuple(a for a in chosen if a.facts.access <= granted and _fits(a, threat, shape))
+    usable = tuple(_usable(SUITES[name](threat), threat, shape, granted))
     if not usable:
         raise BadPlan(
             f"threat {threat.name!r}: no attack of the suite {name!r} can act with {granted.name.lower()} access on {threat.perturbation.kind}; "
@@ -76,9 +119,19 @@ def suite(name: str, threat: Threat, shape: tuple[int, ...], access: Access | No
     return usable
 
 
+def _usable(attacks: Iterable[Attack], threat: Threat, shape: tuple[int, ...], granted: Access) -> Iterable[Attack]:
+    for attack in attacks:
+        if attack.facts.access <= granted and _fits(attack, threat, shape):
+            yield attack
+
+
 def _fits(attack: Attack, threat: Threat, shape: tuple[int, ...]) -> bool:
     try:
         attack.check(threat, shape=shape)
     except BadPlan:
         return False
     return True
+
+
+def _a(name: str, **settings: Any) -> Attack:
+    return find(name).bind(**settings)

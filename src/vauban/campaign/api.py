@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from vauban.attacks import Attack, Recipe, find
+from vauban.attacks.suites import DEFAULT
 from vauban.attacks.suites import suite as suite_of
 from vauban.campaign.doubts import DOUBTERS, Doubter
 from vauban.campaign.plan import Plan, Siege
@@ -32,7 +33,7 @@ def audit(
     threats: Threat | Iterable[Threat] = (),
     *,
     attacks: Iterable[Named] | None = None,
-    suite: str = "standard",
+    suite: str = DEFAULT,
     promises: Promised | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
@@ -57,7 +58,7 @@ def audit(
         y: true classes (n,).
         threats: one or several; each gets a finding of its own.
         attacks: in this order, each on what the ones before it left; by default those of the suite.
-        suite: "standard", "quick" or "baselines".
+        suite: one of `vauban.attacks.suites.SUITES`, such as "vauban", "autoattack", "standard" or "quick".
         promises: the least robust accuracy by threat, `{"insider": 0.45}`, or a table, `{"insider": {"clean_accuracy": 0.9}}`.
         seed: of all random numbers.
         folder: where to make run folders, such as "runs": the same call then goes on with an interrupted run, and does nothing when it is

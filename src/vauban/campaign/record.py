@@ -61,6 +61,7 @@ class AttackResult:
         first: for each row it broke, in row order, which of its questions on that row won (1 is the first).
         most: the most questions it asked on any row.
         stopped: why it ended early, if it did.
+        proved: rows it proved robust, for a proof.
     """
 
     label: str
@@ -82,6 +83,7 @@ class AttackResult:
     first: tuple[int, ...] = ()
     most: int = 0
     stopped: str = ""
+    proved: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,9 @@ class Finding:
         held: one bit a row of `rows`: whether it withstood.
         doubts: reasons not to take the number at face value.
         seconds: wall-clock time of the whole threat.
+        certified: rows of the denominator that are proven robust; None where no proof was tried, or none is known for this model. The true robust
+            accuracy on these rows lies between this and `robust`.
+        sure: one bit a row of `rows`: whether it is proven robust.
     """
 
     threat: ThreatCard
@@ -185,6 +190,8 @@ class Finding:
     held: str = ""
     doubts: tuple[Doubt, ...] = ()
     seconds: float = 0.0
+    certified: Rate | None = None
+    sure: str = ""
 
     @property
     def name(self) -> str:
@@ -198,6 +205,22 @@ class Finding:
     def attack_success(self) -> float:
         """The share of the denominator that fell."""
         return 1 - self.robust.value
+
+    @property
+    def bracket(self) -> tuple[float, float]:
+        """Between what and what the robust accuracy on these rows must lie: the share proven robust, and the share not broken."""
+        return (0.0 if self.certified is None else self.certified.value), self.robust.value
+
+    @property
+    def open(self) -> int:
+        """Rows that are neither broken nor certified."""
+        return self.robust.hits - (0 if self.certified is None else self.certified.hits)
+
+    def ends(self) -> dict[int, str]:
+        """For each row id of the denominator, how it ended: "broken", "certified" or "open"."""
+        held = self.standing()
+        sure = unpack_bits(self.sure) or [False] * len(held)
+        return {row: "broken" if not h else "certified" if s else "open" for (row, h), s in zip(held.items(), sure, strict=False)}
 
     def standing(self) -> dict[int, bool]:
         """For each row id of the denominator, whether it withstood every attack."""

@@ -34,7 +34,7 @@ goal = {goal}  # "untargeted", or {{ wanted = "live", from = ["spoof"] }}
 {access}
 # queries = 1000                # how often it may ask, for each row
 # seconds = 600                 # how long the campaign under this threat may run
-suite = "standard"  # `vauban list suites`
+suite = "vauban"  # `vauban list suites`
 
 # [[threat.attack]]             # and more attacks, in order; `vauban list attacks`
 # name = "pgd"

@@ -29,8 +29,8 @@ def test_every_attack_is_declared_and_had_by_name(name: str) -> None:
     assert any(ch.isdigit() for ch in facts.paper), "a source has a year"
     assert set(facts.on) <= {"linf", "l2", "l1", "l0", "transformations"}
     assert facts.on
-    assert facts.atlas.startswith("AML.T0043")
-    assert facts.nist.startswith("NISTAML")
+    assert facts.proof or facts.atlas.startswith("AML.T0043")
+    assert facts.proof or facts.nist.startswith("NISTAML")
     assert getattr(vauban.attacks, name.replace("-", "_")) is recipe
     assert name.replace("-", "_") in dir(vauban.attacks)
 

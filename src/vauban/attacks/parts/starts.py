@@ -1,4 +1,4 @@
-"""Where attacks begin: random points of the ball, in noise that belongs to the rows."""
+"""Where attacks begin: random points of the ball, or points that answer differently, in noise that belongs to the rows."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from vauban.doors import Oracle
+from vauban.doors import Aim, Oracle
 from vauban.geometry import norms_of_rows, per_row
 
-Start = Literal["uniform", "clean"]
+Start = Literal["uniform", "clean", "output-diverse"]
 
 
 def random_start(o: Oracle) -> Tensor:
@@ -51,6 +51,25 @@ def _scattered(o: Oracle, count: int) -> Tensor:
     return (value - o.x) * chosen
 
 
+def diverse_start(o: Oracle, steps: int = 2) -> Tensor:
+    """A point of the ball where the scores point a random way: from a random point, steps of the radius up w.z with w uniform in (-1, 1)
+    for each class, another w for each row (output-diversified initialisation, Tashiro et al. 2020, arXiv:2003.06878, algorithm 1).
+
+    Costs `steps` questions and gradients a row. Where it leads does not depend on the scale of the scores, nor on a constant added to them.
+    """
+    s = o.rows(x=random_start(o), w=o.noise.uniform(o.classes).to(o.x).mul_(2).sub_(1))
+
+    def outwards(aim: Aim, z: Tensor) -> Tensor:
+        return (aim.of(s.w) * z).sum(1)
+
+    for _ in o.steps(steps):
+        _, gradient = o.ascend(s.x, outwards)
+        s.x = o.project(s.x + o.steepest(gradient, s.x, o.eps))
+    return s.x
+
+
 def start_of(o: Oracle, start: Start) -> Tensor:
-    """The clean rows, or a random point around each."""
-    return o.x if start == "clean" else random_start(o)
+    """The clean rows, a random point around each, or one that is sent a random way."""
+    if start == "clean":
+        return o.x
+    return random_start(o) if start == "uniform" else diverse_start(o)

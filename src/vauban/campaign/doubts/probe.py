@@ -6,18 +6,27 @@ import math
 from dataclasses import replace
 from functools import cached_property, lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vauban.attacks import Attack, find
 from vauban.campaign.doubts.scene import Scene
+from vauban.campaign.doubts.trace import Trace, trace
 from vauban.doors import Oracle
 from vauban.geometry import body_of
-from vauban.target import default_surrogate
+from vauban.noise import RowNoise
+from vauban.target import Surrogate, default_surrogate
 from vauban.threat import INF, Access, Ball, Threat
 
 SAMPLE = 64
 """Rows in the sample: the first ones that can be attacked. Enough to tell broken gradients from sound ones at a tenth of an audit's cost."""
+HELD = 32
+"""Rows of it that withstood the campaign and are attacked once more."""
+SHORT = 20
+"""Steps that show how an attack sets out."""
+NEAREST = 8
+"""Of these, the rows that came nearest to falling, on which long attacks are tried."""
 
 
 class Probe:
@@ -29,6 +38,8 @@ class Probe:
         ids = self.plan.data.ids
         self.places = torch.isin(ids, torch.from_numpy(wanted)).nonzero()[:, 0]
         self.x, self.y, self.ids = self.plan.data.x[self.places], self.plan.data.y[self.places], ids[self.places]
+        self._tried = torch.zeros(len(self.places), dtype=torch.bool)
+        self._fell = torch.zeros_like(self._tried)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -38,25 +49,44 @@ class Probe:
         """The siege's threat without limits to what may be spent."""
         return replace(self.siege.threat, queries=INF, gradients=INF, seconds=INF)
 
+    @property
+    def surrogate(self) -> Surrogate | None:
+        """What the siege takes gradients from."""
+        return self.siege.surrogate or default_surrogate(self.plan.target)
+
     @cached_property
     def has_gradient(self) -> bool:
         """Whether this attacker can climb gradients of the target, or of a stand-in made from it."""
-        surrogate = self.siege.surrogate or default_surrogate(self.plan.target)
-        return surrogate is not None and self.siege.threat.access >= Access.GRADIENT and len(self) > 0
+        return self.surrogate is not None and self.siege.threat.access >= Access.GRADIENT and len(self) > 0
 
-    def oracle(self, threat: Threat, rows: Tensor | None = None) -> Oracle:
-        """Fresh ground: the sample, or some rows of it."""
+    @cached_property
+    def own_gradient(self) -> bool:
+        """Whether these gradients claim to be the target's own, rather than those of a stand-in."""
+        return self.has_gradient and self.surrogate is self.plan.target
+
+    @cached_property
+    def noise(self) -> RowNoise | None:
+        """Noise for the sample that is the same each time, where the target draws any."""
+        target = self.plan.target
+        return RowNoise(self.ids.to(target.device), self.plan.seed, "doubts") if target.randomised else None
+
+    def oracle(self, threat: Threat, rows: Tensor | None = None, surrogate: Surrogate | None = None) -> Oracle:
+        """Fresh ground: the sample, or some rows of it. Gradients are the siege's, or those of another surrogate."""
         pick = torch.arange(len(self)) if rows is None else rows
         return Oracle(
             self.plan.target, self.x[pick], self.y[pick], threat,
-            surrogate=self.siege.surrogate, seed=self.plan.seed, ids=self.ids[pick], max_rows=self.plan.max_rows,
+            surrogate=surrogate or self.siege.surrogate, seed=self.plan.seed, ids=self.ids[pick], max_rows=self.plan.max_rows,
         )  # fmt: skip
 
-    def broken(self, attack: Attack, threat: Threat | None = None, rows: Tensor | None = None) -> Tensor:
+    def broken(
+        self, attack: Attack, threat: Threat | None = None, rows: Tensor | None = None, surrogate: Surrogate | None = None
+    ) -> Tensor:
         """Which rows an attack breaks on its own, bool."""
-        o = self.oracle(threat or self.threat, rows)
+        o = self.oracle(threat or self.threat, rows, surrogate)
         attack(o)
         return o.outcome.broken.cpu()
+
+    # ---- single attacks on the whole sample -----------------------------------------------------------------------------------------
 
     @property
     def many_steps(self) -> Attack:
@@ -64,22 +94,69 @@ class Probe:
         return find("jsma").bind() if self.siege.threat.perturbation.kind == "l0" else find("pgd").bind()
 
     @cached_property
-    def by_one_step(self) -> Tensor:
-        return self.broken(find("fgsm").bind())
+    def one_step(self) -> Trace:
+        return trace(self.oracle(self.threat), find("fgsm").bind())
 
-    @cached_property
-    def by_many_steps(self) -> Tensor:
-        return self.broken(self.many_steps)
+    def to_many_steps(self, rows: Tensor) -> Tensor:
+        """Which of some rows of the sample, bool (n,), the many-step attack breaks. A row is attacked when first asked about."""
+        fresh = rows & ~self._tried
+        if bool(fresh.any()):
+            self._fell[fresh] = self.broken(self.many_steps, rows=fresh.nonzero()[:, 0])
+            self._tried = self._tried | fresh
+        return self._fell & rows
 
     @cached_property
     def by_noise(self) -> Tensor:
         return self.broken(find("uniform-noise").bind())
 
+    def fell_to(self, *access: Access) -> Tensor:
+        """Rows that fell in the campaign to an attack that asks for exactly this, bool."""
+        places = [place for place, a in enumerate(self.siege.attacks) if a.facts.access in access]
+        hit = self.scene.rows[np.isin(self.scene.by, places)]
+        return torch.isin(self.ids, torch.from_numpy(hit))
+
+    # ---- the rows that withstood ----------------------------------------------------------------------------------------------------
+
     @cached_property
     def survivors(self) -> Tensor:
-        """Places in the sample of the rows that withstood the whole campaign."""
-        fell = dict(zip(self.scene.rows.tolist(), self.scene.broken.tolist(), strict=True))
-        return torch.tensor([i for i, row in enumerate(self.ids.tolist()) if not fell[row]], dtype=torch.int64)
+        """Places in the sample of the first rows that withstood the whole campaign."""
+        fell = torch.isin(self.ids, torch.from_numpy(self.scene.rows[self.scene.broken]))
+        return (~fell).nonzero()[:HELD, 0]
+
+    @cached_property
+    def longest(self) -> Attack | None:
+        """The longest climb of the campaign, from a single start: of its attacks that follow gradients inside a radius the one with most
+        steps."""
+        found = [a for a in self.siege.attacks if a.facts.access >= Access.GRADIENT and not a.facts.minimal and steps_of(a)]
+        longest = max(found, key=steps_of, default=None)
+        return None if longest is None else once(longest)
+
+    @property
+    def climb(self) -> Attack:
+        """The same; PGD on the margin where the campaign has none."""
+        if self.longest is not None:
+            return self.longest
+        return self.many_steps if self.siege.threat.perturbation.kind == "l0" else find("pgd").bind(loss="margin")
+
+    @property
+    def other_losses(self) -> list[Attack]:
+        """Short forms of the campaign's other attacks that follow gradients, one for each objective that the climb does not have."""
+        found = {_objective(a): once(a, SHORT) for a in self.siege.attacks if a.facts.access >= Access.GRADIENT and steps_of(a)}
+        return [a for objective, a in found.items() if objective != _objective(self.climb)]
+
+    @cached_property
+    def climbed(self) -> Trace:
+        """What that climb meets on the survivors."""
+        return trace(self.oracle(self.threat, self.survivors), self.climb)
+
+    @cached_property
+    def nearest(self) -> Tensor:
+        """Places in the sample of the survivors that it brings nearest to falling."""
+        best = self.climbed.best
+        order = torch.argsort(best[-1], descending=True, stable=True) if len(best) else torch.arange(len(self.survivors))
+        return self.survivors[order[:NEAREST]]
+
+    # ---- other threats --------------------------------------------------------------------------------------------------------------
 
     @property
     def boundless(self) -> Threat | None:
@@ -89,7 +166,42 @@ class Probe:
             return None
         width, features = body_of(allowed, self.plan.data.x[:1]).width, math.prod(self.plan.data.shape)
         eps = {INF: width, 2.0: width * math.sqrt(features), 1.0: width * features, 0.0: float(features)}[allowed.norm]
-        return replace(self.threat, perturbation=Ball(eps, allowed.norm, allowed.lo, allowed.hi, allowed.mask))
+        return replace(self.threat, perturbation=replace(allowed, eps=eps))
+
+    @property
+    def half(self) -> Threat | None:
+        """The threat with half its radius, of which at least one feature must be left; None where it has none."""
+        allowed = self.siege.threat.perturbation
+        if not isinstance(allowed, Ball) or not math.isfinite(allowed.eps):
+            return None
+        eps = allowed.eps // 2 if allowed.norm == 0 else allowed.eps / 2
+        return replace(self.threat, perturbation=replace(allowed, eps=eps)) if eps else None
+
+
+def steps_of(attack: Attack) -> int:
+    """How many steps its settings say; 0 where they say nothing of steps.
+
+    >>> steps_of(find("pgd").bind(steps=7)), steps_of(find("fgsm").bind())
+    (7, 0)
+    """
+    steps = attack.settings.get("steps")
+    return steps if isinstance(steps, int) else 0
+
+
+def once(attack: Attack, most: int | None = None) -> Attack:
+    """The same attack from a single start, towards a single class, searching once; with at most so many steps.
+
+    >>> once(find("pgd").bind(steps=100, restarts=3), 20).settings["steps"]
+    20
+    """
+    single = {name: 1 for name in ("restarts", "targets", "searches") if name in attack.settings}
+    fewer = {} if most is None or not steps_of(attack) else {"steps": min(steps_of(attack), most)}
+    return find(attack.name).bind(**{**attack.settings, **single, **fewer})
+
+
+def _objective(attack: Attack) -> object:
+    """What an attack raises, as far as its settings say; attacks that say nothing have one of their own."""
+    return attack.settings.get("loss", attack.name)
 
 
 @lru_cache(maxsize=1)

@@ -4,42 +4,23 @@ from __future__ import annotations
 
 import math
 
-from torch import Tensor
+import torch
 
 from vauban.attacks import Attack, find
-from vauban.campaign.doubts.probe import Probe, probe_of
+from vauban.campaign.doubts.answers import steady
+from vauban.campaign.doubts.probe import SHORT, Probe, once, probe_of, steps_of
 from vauban.campaign.doubts.scene import Scene
 from vauban.campaign.record import Doubt
-from vauban.measure import mcnemar
+from vauban.threat import Access
 
-LEVEL = 0.05
-
-
-def one_step_beats_many_step(scene: Scene) -> Doubt | None:
-    """One step along the gradient breaks more than many steps do (Athalye et al. 2018, section 3.1)."""
-    probe = probe_of(scene)
-    if not probe.has_gradient:
-        return None
-    told = beaten(probe, probe.by_one_step, "one gradient step")
-    return None if told is None else Doubt("one-step-beats-many-step", f"{told}: gradients may be masked")
+RISE = 0.05
+"""A climb that still gained this share of its whole rise in its last steps was not finished (Pintor et al. 2022)."""
+LAST = 10
 
 
-def noise_beats_gradients(scene: Scene) -> Doubt | None:
-    """Random noise breaks more than gradients do (Athalye et al. 2018, section 3.1)."""
-    probe = probe_of(scene)
-    if not probe.has_gradient:
-        return None
-    told = beaten(probe, probe.by_noise, "random noise")
-    return None if told is None else Doubt("noise-beats-gradients", f"{told}: gradients mislead")
-
-
-def beaten(probe: Probe, weak: Tensor, name: str) -> str | None:
-    """In words, that a weaker attack did significantly better than many gradient steps on the same rows (exact McNemar); else None."""
-    strong = probe.by_many_steps
-    only_weak, only_strong = int((weak & ~strong).sum()), int((strong & ~weak).sum())
-    if only_weak <= only_strong or mcnemar(only_weak, only_strong) >= LEVEL:
-        return None
-    return f"of {len(probe)} rows, {name} breaks {only_weak} that {probe.many_steps.name} does not, and {only_strong} the other way round"
+def enough(probe: Probe, share: float = 0.02) -> int:
+    """How many rows of the sample make a sign: 2, or a share of it."""
+    return max(2, math.ceil(share * len(probe)))
 
 
 def unbounded_attack_fails(scene: Scene) -> Doubt | None:
@@ -64,27 +45,121 @@ def _unbounded(probe: Probe) -> Attack:
 
 
 def more_steps_help(scene: Scene) -> Doubt | None:
-    """Rows that withstood the campaign fall when its longest climb is made four times as long."""
+    """Rows that withstood the campaign fall when its longest climb is made longer, four times if it is short."""
     probe = probe_of(scene)
     if not probe.has_gradient or not len(probe.survivors) or any(a.stopped for a in scene.attacks):
         return None
-    longer = _longer(probe)
-    fell = int(probe.broken(longer, rows=probe.survivors).sum())
-    if fell < max(2, math.ceil(0.02 * len(probe))):
+    longer, rows = _longer(probe), probe.nearest
+    fell = int(probe.broken(longer, rows=rows).sum())
+    if fell < enough(probe):
         return None
     return Doubt(
         "more-steps-help",
-        f"{fell} of {len(probe.survivors)} sampled rows that withstood the campaign fall to {longer.name} with {longer.settings['steps']} steps: "
-        "the attacks stopped too early",
+        f"of {len(rows)} sampled rows that withstood the campaign and came near to falling, {fell} fall to {longer.name} with "
+        f"{longer.settings['steps']} steps: the attacks stopped too early",
     )
 
 
 def _longer(probe: Probe) -> Attack:
-    """The climb with the most steps among the campaign's attacks, four times as long, with steps half as far but able to cross the ball."""
-    climbs = [a for a in probe.siege.attacks if a.name in ("pgd", "bim")]
+    """PGD with four times the steps of the campaign's longest climb (twice, from 100 on), half as far but able to cross the ball."""
     if probe.siege.threat.perturbation.kind == "l0":
         return find("jsma").bind(steps=max(math.ceil(math.prod(probe.plan.data.shape) / 4), 1))
-    longest = max(climbs, key=lambda a: a.settings["steps"], default=None)
-    steps: int = longest.settings["steps"] if longest is not None else 25
-    step: float = longest.settings["step"] if longest is not None else 0.1
-    return find("pgd").bind(steps=4 * steps, step=max(step / 2, 1 / steps), loss="margin")
+    steps = 25 if probe.longest is None else steps_of(probe.longest)
+    step: float = probe.climb.settings["step"] if probe.climb.name in ("pgd", "bim") else 0.1
+    return find("pgd").bind(steps=min(4 * steps, max(2 * steps, 200)), step=max(step / 2, 1 / steps), loss="margin")
+
+
+def loss_still_rising(scene: Scene) -> Doubt | None:
+    """The campaign's longest climb still gained in its last steps, on rows that would fall to as many steps more at that pace."""
+    probe = probe_of(scene)
+    if not probe.has_gradient or not len(probe.survivors) or probe.longest is None or any(a.stopped for a in scene.attacks):
+        return None
+    rising = _rising(probe)
+    if rising < enough(probe, RISE):
+        return None
+    return Doubt(
+        "loss-still-rising",
+        f"on {rising} of {len(probe.survivors)} sampled rows that withstood the campaign, the margin was still rising by more than {RISE:.0%} of "
+        f"its whole rise in the last steps of {probe.climb.name}, its longest climb: it was not finished",
+    )
+
+
+def _rising(probe: Probe) -> int:
+    """Rows of the climb that stand, rose at the end, would fall to as many steps more at that pace, and were not brought further by one step
+    alone, where the campaign took one."""
+    best = probe.climbed.best
+    t = len(best)
+    if t < 4:
+        return 0
+    last = min(LAST, t // 4)
+    end, before, begin = best[-1], best[-1 - last], best[0]
+    rose = torch.isfinite(begin) & (end - before > RISE * (end - begin)) & (end + (end - before) / last * t > 0)
+    if any(a.facts.access >= Access.GRADIENT and not a.facts.minimal and not steps_of(a) for a in probe.siege.attacks):
+        rose &= end > probe.one_step.best[-1][probe.survivors]
+    return int((rose & ~probe.climbed.broken).sum())
+
+
+def curve_not_monotone(scene: Scene) -> Doubt | None:
+    """Rows that withstood the campaign fall to the same climb within half the radius."""
+    probe = probe_of(scene)
+    if not probe.has_gradient or not len(probe.survivors) or probe.half is None:
+        return None
+    fell = int(probe.broken(once(probe.climb, SHORT), probe.half, probe.survivors).sum())
+    if fell < enough(probe):
+        return None
+    eps = probe.half.perturbation.eps
+    return Doubt(
+        "curve-not-monotone",
+        f"{fell} of {len(probe.survivors)} sampled rows that withstood the campaign fall to {probe.climb.name} within {eps:.3g}, half the radius: "
+        "with more room the attacks do worse",
+    )
+
+
+def silent_success(scene: Scene) -> Doubt | None:
+    """The target was fooled at points of an attack that did not count, because it answers otherwise where gradients are asked for."""
+    probe = probe_of(scene)
+    if not probe.has_gradient or not len(probe.survivors) or not steady(scene):
+        return None
+    missed = int(probe.climbed.missed.sum())
+    if not missed:
+        return None
+    return Doubt(
+        "silent-success",
+        f"on {missed} of {len(probe.survivors)} sampled rows that withstood the campaign, points of {probe.climb.name} fool the target when asked "
+        "without a gradient, and not when asked with one: it answers the two differently",
+    )
+
+
+def stopped_by_rejection(scene: Scene) -> Doubt | None:
+    """Rows stand because the target refused to answer, and no attack was led past the refusal."""
+    probe = probe_of(scene)
+    if not probe.has_gradient or probe.plan.target.reject is None or not len(probe.survivors):
+        return None
+    refused = int((probe.climbed.refused & ~probe.climbed.broken).sum())
+    if refused < enough(probe, RISE):
+        return None
+    blind, fell = _unseen_refusals(probe)
+    if blind < enough(probe) and fell < enough(probe):
+        return None
+    why = (
+        f"on {blind} of them the refusal has no gradient"
+        if blind >= fell
+        else f"{fell} of them fall to an attack on the margin, which it is part of"
+    )
+    return Doubt(
+        "stopped-by-rejection",
+        f"{refused} of {len(probe.survivors)} sampled rows that withstood the campaign would have fallen, had the target not refused to answer; "
+        f"{why}",
+    )
+
+
+def _unseen_refusals(probe: Probe) -> tuple[int, int]:
+    """Of the rows that a refusal saved: on how many it has no gradient at that point, and how many an attack that sees it breaks."""
+    rows = probe.survivors[probe.climbed.refused]
+    points, reject = probe.climbed.point[probe.climbed.refused], probe.plan.target.reject
+    o = probe.oracle(probe.threat, rows)
+    with o.attacking("refusal-check", probe.climb.facts.access):
+        _, gradient = o.ascend(o.project(points.to(o.x)), lambda aim, z: -z[:, reject])
+    blind = (gradient.flatten(1) == 0).all(1)
+    fell = probe.broken(find("pgd").bind(loss="margin"), rows=rows)
+    return int(blind.sum()), int(fell.sum())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vauban.attacks.registry import Attack, Recipe
 from vauban.attacks.registry import find as registered
-from vauban.attacks.suites import suite
+from vauban.attacks.suites import DEFAULT, suite
 from vauban.campaign.file.arrays import mask_of, wanted_of_rows
 from vauban.campaign.file.classes import class_index
 from vauban.campaign.file.guests import guests
@@ -74,7 +74,7 @@ class _Maker:
             threat = threat_of(table, self.target, self.data, self.source.base)
             surrogate = self._surrogate(table, threat)
             granted = _granted(threat, surrogate)
-            named = table.suite or ("" if table.attack else "standard")
+            named = table.suite or ("" if table.attack else DEFAULT)
             chosen = suite(named, threat, self.data.shape, granted) if named else ()
         own = tuple(self._attack(a, i, threat, granted) for i, a in enumerate(table.attack))
         return Siege(threat, (*chosen, *own), table.curve, surrogate)

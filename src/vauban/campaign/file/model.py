@@ -153,7 +153,7 @@ class ThreatTable(Table):
     seconds: Annotated[float, Field(gt=0)] | None = None
     """How long the whole campaign under this threat may run; a limit that is hit is reported as a doubt."""
     suite: str | None = None
-    """A named set of attacks (`vauban list suites`), tried before those of `attack`; "standard" where neither is given."""
+    """A named set of attacks (`vauban list suites`), tried before those of `attack`; "vauban" where neither is given."""
     attack: list[AttackTable] = []
     """Attacks, in order; each works on what the ones before it left."""
     surrogate: Names | None = None

@@ -145,6 +145,7 @@ def _tried(oracle: Oracle, label: str, turns: Sequence[Turn]) -> Try:
         int(asked.max()),
         attempt.seconds,
         attempt.stopped,
+        attempt.proved,
     )
 
 
@@ -174,6 +175,7 @@ def _judged(oracle: Oracle, asker: Asker, turns: Sequence[Turn]) -> tuple[tuple[
         "rounded": [rounded.get(i) for i in range(len(fell))],
         "nonfinite": oracle.book.nonfinite.tolist(),
         "bad_gradient": oracle.book.bad_gradient.tolist(),
+        "proved": outcome.proved.tolist(),
     }
     fates = tuple(
         Fate(eligible=True, attacked=True, **dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)

@@ -25,6 +25,7 @@ class Try:
         most: the most questions it asked on any row.
         seconds: wall-clock time.
         stopped: why it ended early, if it did.
+        proved: rows it proved robust.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Try:
     most: int = 0
     seconds: float = 0.0
     stopped: str = ""
+    proved: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Fate:
         unverified: an example was found and did not fool again; the row counts as standing.
         rounded: whether the example survives rounding to 8 bits; None where that was not asked.
         nonfinite, bad_gradient: whether a score, or a gradient, was not finite.
+        proved: it is proven that nothing within the radius is a success.
     """
 
     row: int
@@ -76,6 +79,7 @@ class Fate:
     rounded: bool | None = None
     nonfinite: bool = False
     bad_gradient: bool = False
+    proved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,15 @@ def finding(plan: Plan, siege: Siege, ground: Ground, chunks: Sequence[Chunk], d
         pack_bits(done.standing[done.eligible].tolist()),
         doubts(plan, siege, done, attacks, doubters),
         sum(c.seconds for c in done.chunks),
+        done.certified if _proofs_ran(siege, done) else None,
+        pack_bits(done.proved[done.eligible].tolist()),
     )
+
+
+def _proofs_ran(siege: Siege, done: Tally) -> bool:
+    """Whether anything was tried to prove rows robust, on this model."""
+    places = [p for p, a in enumerate(siege.attacks) if a.facts.proof]
+    return any(c.tries[p].ran and not (c.tries[p].stopped and not c.tries[p].proved) for c in done.chunks for p in places)
 
 
 def denominator(goal: Goal, names: Sequence[str]) -> str:
@@ -96,6 +104,7 @@ def _attack_result(siege: Siege, done: Tally, place: int, label: str) -> AttackR
         tuple(done.won[won].tolist()),
         max((t.most for t in tries), default=0),
         next((t.stopped for t in tries if t.stopped), ""),
+        sum(t.proved for t in tries),
     )
 
 
@@ -110,7 +119,7 @@ def _plain(value: Any) -> Any:
 
 def curve(siege: Siege, done: Tally) -> Curve | None:
     """Robust accuracy against eps, where a minimum-norm attack gave rows their distance; up to twice the threat's radius or beyond."""
-    minimal = [p for p, a in enumerate(siege.attacks) if a.facts.minimal]
+    minimal = [p for p, a in enumerate(siege.attacks) if a.facts.minimal and a.everyone]
     ran = any(c.tries[p].ran for c in done.chunks for p in minimal)
     distance = done.distance[done.eligible]
     known = distance[np.isfinite(distance)]

@@ -61,7 +61,7 @@ def _siege(siege: Siege) -> dict[str, Any]:
 def _attack(attack: Attack) -> dict[str, Any]:
     known = ATTACKS.get(attack.name)
     code = "" if known is None else _code(known.function)
-    return {"name": attack.name, "settings": dict(attack.settings), "queries": attack.queries, "code": code}
+    return {"name": attack.name, "settings": dict(attack.settings), "queries": attack.queries, "everyone": attack.everyone, "code": code}
 
 
 def _model(model: Surrogate) -> list[dict[str, Any]]:

@@ -43,6 +43,7 @@ class Tally:
     unverified: Bools
     nonfinite: Bools
     bad_gradient: Bools
+    proved: Bools
     rounded: tuple[bool | None, ...]
     groups: tuple[str, ...] | None
 
@@ -54,6 +55,11 @@ class Tally:
     @property
     def robust(self) -> Rate:
         return Rate(int(self.standing.sum()), int(self.eligible.sum()))
+
+    @property
+    def certified(self) -> Rate:
+        """Rows of the denominator that are proven robust."""
+        return Rate(int((self.proved & self.eligible).sum()), int(self.eligible.sum()))
 
     @property
     def clean(self) -> Rate:
@@ -86,6 +92,7 @@ def tally(ground: Ground, chunks: Sequence[Chunk]) -> Tally:
         _bools(fates, "unverified"),
         _bools(fates, "nonfinite"),
         _bools(fates, "bad_gradient"),
+        _bools(fates, "proved"),
         tuple(f.rounded for f in fates),
         None if groups is None else tuple(groups[i] for i in places.tolist()),
     )

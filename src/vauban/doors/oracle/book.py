@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from vauban.errors import BrokenCertificate
+
 INF = math.inf
 
 
@@ -24,6 +26,7 @@ class Attempt:
         forwards, backwards, surrogate_forwards, surrogate_backwards: passes, in rows, summed over rows.
         seconds: wall-clock time.
         stopped: why it ended early, if it did.
+        proved: rows it proved robust.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Attempt:
     surrogate_backwards: int = 0
     seconds: float = 0.0
     stopped: str = ""
+    proved: int = 0
     began: float = field(default_factory=time.perf_counter)
 
 
@@ -49,6 +53,7 @@ class Outcome:
         distance: float64 (n,), its size in the threat's norm; 0 where the clean input already errs, inf where none is known.
         fell: (n, *shape), the example that broke each row, where attacks went on to find a nearer one; the same as `best` elsewhere.
         fell_distance: float64 (n,), its size.
+        proved: bool (n,), rows of which it is proven that nothing within the threat's radius is a success.
         broken: bool (n,), whether one was verified within the threat's radius (or, untargeted, the clean answer is not the right one).
         nearest: bool (n,), whether any is known at all, within the radius or beyond it.
         eligible: bool (n,), rows in the denominator.
@@ -76,6 +81,7 @@ class Outcome:
     first: Tensor
     by: Tensor
     share: Tensor
+    proved: Tensor
 
     @property
     def standing(self) -> Tensor:
@@ -109,6 +115,7 @@ class Book:
         self.first[wrong] = 0
         self.by = torch.full_like(self.queries, -1)
         self.share = torch.ones(n, device=device)
+        self.proved = torch.zeros_like(wrong)
         self.nonfinite = torch.zeros(n, dtype=torch.bool, device=device)
         self.bad_gradient = torch.zeros(n, dtype=torch.bool, device=device)
         self.attempts: list[Attempt] = []
@@ -128,6 +135,12 @@ class Book:
         self.share[rows] = share
         won = (distance <= eps).to(rows.device) & ~self.broken[rows]
         fresh = rows[won]
+        if bool(self.proved[fresh].any()):
+            row = int(fresh[self.proved[fresh]][0])
+            raise BrokenCertificate(
+                f"row {row} was proven robust and then broken at distance {float(distance[won.to(distance.device)].min()):g}: a fault in Vauban, "
+                "please report it with the model; nothing of this run can be trusted"
+            )
         self.broken[fresh] = True
         self.first[fresh] = number[won]
         self.by[fresh] = by

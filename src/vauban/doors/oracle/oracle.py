@@ -5,14 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vauban.bounds import certify
+from vauban.bounds.limits import Level
 from vauban.doors.oracle.aim import Aim, Loss
 from vauban.doors.oracle.book import Outcome
 from vauban.doors.oracle.desk import Batch, Question, scattered
 from vauban.doors.oracle.stage import INF, Stage
-from vauban.errors import NotGranted
+from vauban.errors import NotGranted, Unsupported
 from vauban.geometry import Body, per_row
 from vauban.noise import RowNoise
-from vauban.threat import Access
+from vauban.target import Torch
+from vauban.threat import Access, Ball
 
 
 class Oracle(Stage):
@@ -204,6 +207,37 @@ class Oracle(Stage):
         shape = (*lead, n, *q.trailing, *like.shape[1:]) if q.gradients else (0,)
         return torch.zeros((*lead, n), dtype=torch.bool, device=like.device), value, like.new_zeros(shape)
 
+    # ---- proofs ---------------------------------------------------------------------------------------------------------------------
+
+    def certify(self, level: Level = "crown") -> Tensor:
+        """Ask the referee to prove that nothing the threat allows is a success, for the live rows: bool (n,). Proven rows are settled.
+
+        `level` is one of `vauban.bounds.certify`. Where nothing can be proven (an operator without bounds, a target that is no torch module, or
+        draws), no row is, and the attempt says why.
+        """
+        view = self._view
+        none = torch.zeros_like(view.live)
+        ball, why = self.threat.perturbation, self._unprovable()
+        if why or not len(view) or not isinstance(ball, Ball):
+            self._attempt.stopped = why
+            return none
+        try:
+            found = certify(self.target, view.x, view.aim.y, ball, level=level, wins=view.aim.wins)
+        except Unsupported as error:
+            self._attempt.stopped = f"no bounds: {error}"
+            return none
+        sure = found.certified.to(none.device) & view.live & ~self.book.broken[view.index]
+        self.book.proved[view.index[sure]] = True
+        self._attempt.proved += int(sure.sum())
+        if not self._keeps_broken:
+            view.settle(sure.nonzero()[:, 0])
+        return sure
+
+    def _unprovable(self) -> str:
+        if self.threat.perturbation.kind not in ("linf", "l2", "l1"):
+            return f"no bounds: none are known for {self.threat.perturbation.kind}"
+        return "" if isinstance(self.target, Torch) else "no bounds: they are for torch modules"
+
     # ---- the end --------------------------------------------------------------------------------------------------------------------
 
     @property
@@ -232,6 +266,7 @@ class Oracle(Stage):
             book.first,
             book.by,
             book.share,
+            book.proved,
         )
 
     def _legal(self, v: Tensor) -> Tensor:

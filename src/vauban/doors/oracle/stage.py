@@ -161,19 +161,22 @@ class Stage:
         self.book.queries[view.index], self.book.gradients[view.index] = view.queries.spent, view.gradients.spent
 
     @contextmanager
-    def attacking(self, name: str, access: Access, *, minimal: bool = False, queries: float = INF) -> Generator[Attempt]:
+    def attacking(
+        self, name: str, access: Access, *, minimal: bool = False, everyone: bool = True, queries: float = INF
+    ) -> Generator[Attempt]:
         """The span of one attack: a view of the rows still live, noise of its own, its share of the budget, and an entry in the book.
 
         Args:
             name: the attack's name; a second attack of that name is labelled "name#2" and has other noise.
             access: what its questions need, so that loops end when nothing it can ask is left in the budget.
             minimal: a minimum-norm attack, which searches without a radius.
+            everyone: whether it goes on with broken rows where a curve is wanted.
             queries: its share of what is left of each row's budget.
         """
         self._settle_accounts()
         used = sum(a.name.partition("#")[0] == name for a in self.book.attempts)
         outer = self._current, self._attempt, self._spends_gradients, self._everything, self._most
-        self._everything = minimal and self.curve
+        self._everything = minimal and self.curve and everyone
         self._spends_gradients = access >= Access.GRADIENT and self.surrogate is not None and self.surrogate.access >= Access.GRADIENT
         self._most = _limit(self.book.queries, self._most, queries)
         self._current = view = self._view_of(self.space.body.within(INF) if minimal else self.space.body, name, used)
@@ -191,7 +194,9 @@ class Stage:
             self._settle_accounts()
             self._current, self._attempt, self._spends_gradients, self._everything, self._most = outer
             if self._current is not None:
-                self._current.refresh(self.book.queries, self.book.gradients, None if self._keeps_broken else self.book.broken)
+                self._current.refresh(
+                    self.book.queries, self.book.gradients, None if self._keeps_broken else self.book.broken | self.book.proved
+                )
 
     @property
     def _view(self) -> View:
@@ -208,7 +213,7 @@ class Stage:
     def _open(self, index: Tensor) -> Tensor:
         """Which of these rows may be asked about, bool."""
         book = self.book
-        return book.attacked[index] if self._keeps_broken else (book.attacked & ~book.broken)[index]
+        return book.attacked[index] if self._keeps_broken else (book.attacked & ~book.broken & ~book.proved)[index]
 
     def _view_on(self, index: Tensor, body: Body, *stream: str | int) -> View:
         book = self.book

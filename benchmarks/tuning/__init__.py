@@ -1,0 +1,1 @@
+"""Models to tune attack schedules on: trained here, reported nowhere."""

@@ -1,0 +1,1 @@
+"""Attacks that ask for scores and take no gradient."""

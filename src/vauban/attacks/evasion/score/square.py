@@ -1,0 +1,41 @@
+"""The Square attack, in L-infinity, L2 and L1."""
+
+import torch
+
+from vauban.attacks.evasion.score.square_linf import Corners
+from vauban.attacks.evasion.score.square_mass import Masses  # TMP
+from vauban.attacks.parts.halvings import Schedule, share
+from vauban.attacks.parts.losses import LOSSES, LossName
+from vauban.attacks.registry import Count, Share, attack
+from vauban.doors import Oracle
+from vauban.threat import INF, Access
+
+
+@attack(
+    Access.SCORE,
+    on=("linf", "l2", "l1"),
+    paper="Andriushchenko et al. 2020, arXiv:1912.00049, algorithms 1 to 3; in L1: Croce and Hein 2021, arXiv:2103.01208",
+)
+def square(
+    o: Oracle, queries: Count = 5000, p_init: Share = 0.8, loss: LossName = "margin", schedule: Schedule = "rescaled", restarts: Count = 1
+) -> None:
+    """Random search over square windows: what raises the objective is kept, and the windows shrink as the questions go by.
+
+    `p_init` is the share of the input in the first windows; `schedule` "published" halves it where AutoAttack does. Goals that want a class
+    were published with loss "cross-entropy".
+    """
+    asked = int(min(queries, o.threat.queries))
+
+    def part(iteration: int) -> float:
+        return share(iteration, asked, p_init, schedule)
+
+    for _ in o.restarts(restarts):
+        walk = Corners(o, part) if o.ball.p == INF else Masses(o, part)
+        best = o.rows(value=o.x.new_full((len(o),), -INF))
+        for i in o.steps(queries):
+            if i:
+                walk.propose(i - 1)
+            value = o.score(walk.point, LOSSES[loss])
+            if i:
+                walk.keep(value > best.value)
+            best.value = torch.fmax(best.value, value)

@@ -1,0 +1,1 @@
+"""Proofs that take their place among attacks: what they prove robust, no attack after them need try."""

@@ -1,0 +1,143 @@
+"""The limits of every value of a network: intervals, tightened by linear bounds where a bend needs them and the work is bearable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vauban.bounds.affine import Conv, Dense, Reshape, Scale
+from vauban.bounds.alpha import STEPS, ancestors, optimised
+from vauban.bounds.interval import Interval, Rounding, step
+from vauban.bounds.linear import lowest
+from vauban.bounds.ops import Bend, Op
+from vauban.bounds.region import INF, Region
+from vauban.bounds.windows import Window, view_of, windows_of
+
+Level = Literal["interval", "crown", "alpha"]
+"""How hard to try: intervals alone; linear bounds; linear bounds with optimised slopes."""
+
+MEMORY = 1 << 18
+"""Coefficients held at once: 2 MiB for each tensor of them, which caches like."""
+WORK = 1 << 31
+"""Multiplications that the linear bounds of one value may cost for one row. Where they would cost more, intervals must do."""
+
+
+def limits_of(ops: Sequence[Op], region: Region, rounding: Rounding, level: Level) -> list[Interval]:
+    """The limits of the value at every place, for inputs in the region."""
+    known = [region.interval]
+    done: set[int] = set()
+    for op in ops:
+        if isinstance(op, Bend) and op.inputs[0] not in done:
+            done.add(op.inputs[0])
+            known[op.inputs[0]] = _tightened(ops, known, region, op, level)
+        known.append(step(op, [known[i] for i in op.inputs], rounding))
+    return known
+
+
+def _tightened(ops: Sequence[Op], known: list[Interval], region: Region, op: Bend, level: Level) -> Interval:
+    """The limits of what a bend reads, by linear bounds where they can help: for every feature that matters in any row."""
+    place = op.inputs[0]
+    path = ancestors(ops, place)
+    now = known[place]
+    open_ = op.open(now.lo, now.hi)
+    if place == 0 or not bool(open_.any()) or not _worth(ops, path, region, level):
+        return now
+    here = Task(ops, known, region, place)
+    wanted, seen = open_.any(0).flatten().nonzero()[:, 0], windows_of(ops, path)
+    work = sum(work_of(ops[at - 1]) for at in path if at) * len(wanted)
+    near = INF if seen is None else work_in_windows(ops, known, seen) * now.lo[0].numel()
+    if min(work, near) > WORK:
+        return now
+    here = replace(here, deep=level == "alpha" and min(work, near) * STEPS <= WORK)
+    return now.meet(*(here.by_windows(open_, seen) if seen is not None and near < work else here.at_once(wanted)))
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Limits wanted of the features at a place, by linear bounds; with optimised slopes where `deep`."""
+
+    ops: Sequence[Op]
+    known: Sequence[Interval]
+    region: Region
+    place: int
+    deep: bool = False
+
+    def at_once(self, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """For the features `wanted` (indices), each a linear function of the whole input. The others keep what is known."""
+        now = self.known[self.place]
+        lo, hi = now.lo.flatten(1).clone(), now.hi.flatten(1).clone()
+        widest = max(self.known[at].lo[0].numel() for at in ancestors(self.ops, self.place))
+        for some in wanted.split(portion(widest * len(lo))):
+            a = torch.nn.functional.one_hot(some, lo.shape[1]).to(lo)
+            lo[:, some], hi[:, some] = self.sides(a.view(len(some), 1, *now.lo.shape[1:]))
+        return lo.view_as(now.lo), hi.view_as(now.hi)
+
+    def by_windows(self, wanted: Tensor, seen: dict[int, Window]) -> tuple[Tensor, Tensor]:
+        """For the channels and places of images where a feature is `wanted` (n, c, h, w), each from its own window of the input."""
+        now = self.known[self.place]
+        kept = wanted.any(1).flatten()
+        view = view_of(self.ops, self.known, self.region, seen, kept)
+        inner = Task(view.ops, view.known, view.region, len(view.ops), self.deep)
+        shape = (now.lo.shape[1], len(now.lo), *now.lo.shape[2:])
+        lo, hi = (t.transpose(0, 1).flatten(1).clone() for t in (now.lo, now.hi))
+        widest = max(known.lo[0].numel() for known in view.known)
+        for some in wanted.any(0).flatten(1).any(1).nonzero()[:, 0].split(portion(widest * int(kept.sum()))):
+            a = torch.nn.functional.one_hot(some, len(lo)).to(lo).view(len(some), 1, -1, 1, 1)
+            low, high = inner.sides(a)
+            lo[some[:, None], kept], hi[some[:, None], kept] = low.T, high.T
+        return lo.view(shape).transpose(0, 1), hi.view(shape).transpose(0, 1)
+
+    def sides(self, a: Tensor) -> tuple[Tensor, Tensor]:
+        """The limits (n, s) of linear functions a (s, n or 1, *shape) of the value."""
+        bounder = optimised if self.deep else lowest
+        low, high = (bounder(self.ops, self.known, self.region, self.place, side) for side in (a, -a))
+        return low.T, -high.T
+
+
+def _worth(ops: Sequence[Op], path: list[int], region: Region, level: Level) -> bool:
+    """Whether linear bounds can be tighter than intervals: not where the value is one affine map of a box.
+
+    Without bends on the way they are exact, and cheap; for balls other than boxes they are then taken at every level.
+    """
+    below = [ops[at - 1] for at in path if at]
+    if any(isinstance(op, Bend) for op in below):
+        return level != "interval"
+    mixing = [op for op in below if not isinstance(op, Scale | Reshape)]
+    if region.p == INF and len(mixing) <= 1 and (not mixing or isinstance(mixing[0], Dense | Conv)):
+        return False
+    return region.p != INF or level != "interval"
+
+
+def work_of(op: Op) -> int:
+    """Multiplications that passing one linear function back over an operation costs, memory traffic counted as such."""
+    moved = 16 * math.prod(op.shape)
+    if isinstance(op, Dense):
+        return op.weight.numel() * math.prod(op.shape[:-1]) + moved
+    if isinstance(op, Conv):
+        return op.weight.numel() * math.prod(op.shape[1:]) + moved
+    return moved
+
+
+def work_in_windows(ops: Sequence[Op], known: Sequence[Interval], seen: dict[int, Window]) -> int:
+    """The same, for one linear function that only sees its windows."""
+    work = 0
+    for at, window in seen.items():
+        op, area = ops[at - 1] if at else None, math.prod(window.size)
+        work += 16 * known[at].lo.shape[1] * area + (op.weight.numel() * area if isinstance(op, Conv) else 0)
+    return work
+
+
+def portion(features: int) -> int:
+    """How many linear functions may be passed back at once that each have so many coefficients."""
+    return max(MEMORY // features, 1)
+
+
+def rows_at_once(ops: Sequence[Op], x: Tensor) -> int:
+    """How many rows to bound at once: some functions of each fit in `MEMORY`."""
+    widest = max([math.prod(op.shape) for op in ops] + [x[0].numel()])
+    return max(MEMORY // (widest * 64), 1)
