@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
-import types
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,18 +24,15 @@ pytestmark = pytest.mark.slow
 FIRST = {2.0: 0.1, 1.0: 0.5}
 
 
-@pytest.fixture(scope="module")
-def peer() -> Any:
-    """adv-lib's attacks; it imports picture models and plots for distances and callbacks that are not used here."""
-    pytest.importorskip("adv_lib", reason="agreement with adv-lib is tested in the bench environment")
-    for name, needed in (("torchvision", "models"), ("visdom", "Visdom")):
-        if name not in sys.modules:
-            stand_in = types.ModuleType(name)
-            setattr(stand_in, needed, object)
-            sys.modules[name] = stand_in
-    import adv_lib.attacks
-
-    return adv_lib.attacks
+@pytest.fixture
+def peer(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """adv-lib's attacks; empty modules stand in for the picture models and plots that it imports for what is not used here."""
+    unused = {name: ModuleType(name) for name in ("torchvision", "torchvision.models", "visdom") if name not in sys.modules}
+    if "torchvision" in unused:
+        unused["torchvision"].models = unused["torchvision.models"]  # type: ignore[attr-defined]
+    for name, module in unused.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    return pytest.importorskip("adv_lib.attacks", reason="adv-lib is in the bench environment")
 
 
 def mean(part: Any, found: Tensor, p: float) -> float:

@@ -18,6 +18,7 @@ RATE = 0.5
 DECAY = 0.85
 
 
+@torch.no_grad()
 def optimised(ops: Sequence[Op], known: Sequence[Interval], region: Region, place: int, a: Tensor) -> Tensor:
     """`lowest`, raised by Adam over the slopes, each function and row with slopes of its own; never below `lowest`.
 
@@ -25,21 +26,34 @@ def optimised(ops: Sequence[Op], known: Sequence[Interval], region: Region, plac
     """
     best = lowest(ops, known, region, place, a)
     slopes = _start(ops, known, place, a)
-    if not slopes:
-        return best
-    optimiser = torch.optim.Adam(list(slopes.values()), lr=RATE)
-    for _ in range(STEPS):
+    adams = {at: Adam(slope) for at, slope in slopes.items()}
+    for turn in range(STEPS if slopes else 0):
         with torch.enable_grad():
+            for slope in slopes.values():
+                slope.requires_grad_()
             bound = lowest(ops, known, region, place, a, slopes)
-            (-bound.sum()).backward()
+            gradients = torch.autograd.grad(bound.sum(), list(slopes.values()))
         best = torch.maximum(best, bound.detach())
-        optimiser.step()
-        for group in optimiser.param_groups:
-            group["lr"] *= DECAY
-        for slope in slopes.values():
-            slope.data.clamp_(0, 1)
-    with torch.no_grad():
-        return torch.maximum(best, lowest(ops, known, region, place, a, slopes))
+        rate = RATE * DECAY**turn
+        slopes = {at: adams[at].step(g, rate) for at, g in zip(slopes, gradients, strict=True)}
+    return torch.maximum(best, lowest(ops, known, region, place, a, slopes))
+
+
+class Adam:
+    """Ascent of values in [0, 1] by Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1)."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values, self.turn = values, 0
+        self.first, self.second = torch.zeros_like(values), torch.zeros_like(values)
+
+    def step(self, gradient: Tensor, rate: float) -> Tensor:
+        """The values after one step."""
+        self.turn += 1
+        self.first = torch.lerp(self.first, gradient, 0.1)
+        self.second = torch.lerp(self.second, gradient.square(), 0.001)
+        size = (self.second / (1 - 0.999**self.turn)).sqrt() + 1e-12
+        self.values = (self.values.detach() + rate / (1 - 0.9**self.turn) * self.first / size).clamp(0, 1)
+        return self.values
 
 
 def _start(ops: Sequence[Op], known: Sequence[Interval], place: int, a: Tensor) -> Slopes:
@@ -51,7 +65,7 @@ def _start(ops: Sequence[Op], known: Sequence[Interval], place: int, a: Tensor) 
             limits = known[op.inputs[0]]
             if bool(op.open(limits.lo, limits.hi).any()):
                 nearer = (limits.hi > -limits.lo).to(a.dtype)
-                slopes[at] = nearer.expand(a.shape[0], *nearer.shape).clone().requires_grad_()
+                slopes[at] = nearer.expand(a.shape[0], *nearer.shape).clone()
     return slopes
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vauban.bounds.alpha import optimised
-from vauban.bounds.limits import Level, limits_of, portion, rows_at_once
+from vauban.bounds.limits import LEVELS, Level, limits_of, portion, rows_at_once
 from vauban.bounds.linear import lowest
 from vauban.bounds.network import Network, network_of
 from vauban.bounds.region import INF, Region
@@ -16,8 +16,6 @@ from vauban.errors import BadData, BadPlan, nearest
 from vauban.geometry import Body, body_of
 from vauban.target import Target
 from vauban.threat import Ball
-
-LEVELS: tuple[Level, ...] = ("interval", "crown", "alpha")
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -20,6 +20,7 @@ from vauban.bounds.windows import Window, view_of, windows_of
 
 Level = Literal["interval", "crown", "alpha"]
 """How hard to try: intervals alone; linear bounds; linear bounds with optimised slopes."""
+LEVELS: tuple[Level, ...] = ("interval", "crown", "alpha")
 
 MEMORY = 1 << 18
 """Coefficients held at once: 2 MiB for each tensor of them, which caches like."""
@@ -27,6 +28,7 @@ WORK = 1 << 31
 """Multiplications that the linear bounds of one value may cost for one row. Where they would cost more, intervals must do."""
 
 
+@torch.no_grad()
 def limits_of(ops: Sequence[Op], region: Region, rounding: Rounding, level: Level) -> list[Interval]:
     """The limits of the value at every place, for inputs in the region."""
     known = [region.interval]
@@ -40,32 +42,40 @@ def limits_of(ops: Sequence[Op], region: Region, rounding: Rounding, level: Leve
 
 
 def _tightened(ops: Sequence[Op], known: list[Interval], region: Region, op: Bend, level: Level) -> Interval:
-    """The limits of what a bend reads, by linear bounds where they can help: for every feature that matters in any row."""
+    """The limits of what a bend reads, by linear bounds where they can help: for the features that matter.
+
+    What is tried for a row depends on that row alone, so that no row feels its batch.
+    """
     place = op.inputs[0]
-    path = ancestors(ops, place)
-    now = known[place]
-    open_ = op.open(now.lo, now.hi)
-    if place == 0 or not bool(open_.any()) or not _worth(ops, path, region, level):
+    path, now = ancestors(ops, place), known[place]
+    if place == 0 or not _worth(ops, path, region, level):
         return now
-    here = Task(ops, known, region, place)
-    wanted, seen = open_.any(0).flatten().nonzero()[:, 0], windows_of(ops, path)
-    work = sum(work_of(ops[at - 1]) for at in path if at) * len(wanted)
+    open_, seen = op.open(now.lo, now.hi), windows_of(ops, path)
+    each = sum(work_of(ops[at - 1]) for at in path if at)
     near = INF if seen is None else work_in_windows(ops, known, seen) * now.lo[0].numel()
-    if min(work, near) > WORK:
-        return now
-    here = replace(here, deep=level == "alpha" and min(work, near) * STEPS <= WORK)
-    return now.meet(*(here.by_windows(open_, seen) if seen is not None and near < work else here.at_once(wanted)))
+    work = (open_.flatten(1).sum(1) * each).clamp_max(near)
+    deep = (work * STEPS <= WORK) & (level == "alpha")
+    lo, hi = now.lo.clone(), now.hi.clone()
+    for rows, bounder in ((deep & (work > 0), optimised), (~deep & (work > 0) & (work <= WORK), lowest)):
+        if bool(rows.any()):
+            task = Task(ops, [k.take(rows) for k in known], region.take(rows), place, bounder)
+            lo[rows], hi[rows] = task.limits(open_[rows], seen if near < each * int(open_[rows].any(0).sum()) else None)
+    return now.meet(torch.where(open_, lo, now.lo), torch.where(open_, hi, now.hi))
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Limits wanted of the features at a place, by linear bounds; with optimised slopes where `deep`."""
+    """Limits wanted of the features at a place, by linear bounds."""
 
     ops: Sequence[Op]
     known: Sequence[Interval]
     region: Region
     place: int
-    deep: bool = False
+    bounder: Callable[[Sequence[Op], Sequence[Interval], Region, int, Tensor], Tensor]
+
+    def limits(self, wanted: Tensor, seen: dict[int, Window] | None) -> tuple[Tensor, Tensor]:
+        """Lower and upper limits of the value, (n, *shape), tightened at least for the features `wanted`."""
+        return self.at_once(wanted.any(0).flatten().nonzero()[:, 0]) if seen is None else self.by_windows(wanted, seen)
 
     def at_once(self, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """For the features `wanted` (indices), each a linear function of the whole input. The others keep what is known."""
@@ -82,7 +92,7 @@ class Task:
         now = self.known[self.place]
         kept = wanted.any(1).flatten()
         view = view_of(self.ops, self.known, self.region, seen, kept)
-        inner = Task(view.ops, view.known, view.region, len(view.ops), self.deep)
+        inner = Task(view.ops, view.known, view.region, len(view.ops), self.bounder)
         shape = (now.lo.shape[1], len(now.lo), *now.lo.shape[2:])
         lo, hi = (t.transpose(0, 1).flatten(1).clone() for t in (now.lo, now.hi))
         widest = max(known.lo[0].numel() for known in view.known)
@@ -94,8 +104,7 @@ class Task:
 
     def sides(self, a: Tensor) -> tuple[Tensor, Tensor]:
         """The limits (n, s) of linear functions a (s, n or 1, *shape) of the value."""
-        bounder = optimised if self.deep else lowest
-        low, high = (bounder(self.ops, self.known, self.region, self.place, side) for side in (a, -a))
+        low, high = (self.bounder(self.ops, self.known, self.region, self.place, side) for side in (a, -a))
         return low.T, -high.T
 
 

@@ -20,6 +20,8 @@ from vauban.target import Target, Torch
 
 ORDERED = 256
 """After a softmax, scores nearer than this many units of roundoff may come out in another order."""
+LIKELY = 2.0**14
+"""Units of roundoff by which scores that are computed again may differ from the deployed model's: a thousandth in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +155,9 @@ def _check(network: Network, target: Torch, x: Tensor) -> None:
         off = (answer.softmax(1) - network(clean).softmax(1)).abs() - 1e-4
     else:
         found = limits_of(network.ops, Region.box(clean, clean, clean), network.rounding, "interval")[-1]
-        off = torch.maximum(found.lo - answer, answer - found.hi)
+        near = LIKELY * max(network.rounding.unit, network.rounding.factor) * (1 + answer.abs().amax(1, keepdim=True))
+        exact = network(clean)
+        off = torch.maximum(torch.maximum(found.lo, exact - near) - answer, answer - torch.minimum(found.hi, exact + near))
     if answer.shape[1] != network.classes or bool((off > 0).any()):
         raise BadTarget(
             f"{network.name}: its operators, computed again, give scores that are off by {float(off.max()):.2g}; a model that changes tensors "

@@ -69,9 +69,10 @@ def chord_of_relu(lo: Tensor, hi: Tensor, leak: float, slope: Tensor | None) -> 
     (their section 3.3, "adaptive"), or leak + (1 - leak) * `slope` where that is given (Xu et al. 2021, arXiv:2011.13824).
     """
     on, off = lo >= 0, hi <= 0
-    known = torch.where(on, 1.0, leak).to(lo)
+    leaks = torch.full_like(lo, leak)  # a bare number would be a float32 in `where`
+    known = leaks.masked_fill(on, 1.0)
     chord = (hi - leak * lo) / (hi - lo).clamp_min(torch.finfo(lo.dtype).tiny)
-    free = torch.where(hi > -lo, 1.0, leak).to(lo) if slope is None else leak + (1 - leak) * slope
+    free = leaks.masked_fill(hi > -lo, 1.0) if slope is None else leak + (1 - leak) * slope
     sure = on | off
     zero = torch.zeros_like(lo)
     return Lines(torch.where(sure, known, free), zero, torch.where(sure, known, chord), torch.where(sure, zero, hi * (1 - chord)))

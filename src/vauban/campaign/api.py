@@ -43,6 +43,7 @@ def audit(
     layout: str = "auto",
     surrogate: Surrogate | None = None,
     curve: bool = True,
+    radii: Sequence[float | str] = (),
     chunk: int = 250,
     max_rows: int | None = None,
     keep_inputs: bool = True,
@@ -69,6 +70,7 @@ def audit(
         layout: how images lie, "chw" or "hwc"; by default told from the shape.
         surrogate: what gradients are taken from instead of the target's own.
         curve: whether minimum-norm attacks go on with broken rows, for robust accuracy against eps.
+        radii: the radii of that curve, ascending; by default a grid up to twice the threat's own.
         chunk: rows in one unit of work.
         max_rows: rows in one forward pass.
         keep_inputs: whether the run folder keeps adversarial examples and a gallery.
@@ -94,12 +96,13 @@ def audit(
     if not listed:
         raise BadPlan('no threat: say what the attacker may do, such as threats=Threat("insider", Ball("8/255"))')
     data = rows_of(x, y, listed[0], classes=classes, groups=groups, layout=layout)
+    grid = tuple(exact(r, "radii") for r in radii)
     bound = None if attacks is None else tuple(map(as_attack, attacks))
     plan = Plan(
         title=title or f"{victim.name} on {data.name}",
         target=victim,
         data=data,
-        sieges=tuple(Siege(t, attacks_of(t, suite, data, surrogate) if bound is None else bound, curve, surrogate) for t in listed),
+        sieges=tuple(Siege(t, attacks_of(t, suite, data, surrogate) if bound is None else bound, curve, surrogate, grid) for t in listed),
         promises=promises_of(promises or {}, listed),
         seed=seed,
         chunk=chunk,

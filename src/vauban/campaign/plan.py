@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vauban.attacks import Attack
 from vauban.campaign.record import Promise
 from vauban.data import Rows
+from vauban.errors import BadPlan
 from vauban.target import Surrogate, Target
 from vauban.threat import Threat
 
@@ -19,12 +21,28 @@ class Siege:
     Attributes:
         curve: whether minimum-norm attacks go on with broken rows too, which gives robust accuracy against eps.
         surrogate: what gradients are taken from; None for the target's own.
+        radii: the radii of that curve; by default a grid up to twice the threat's own radius.
+
+    Raises:
+        BadPlan: radii that are not positive numbers, each larger than the one before it; or radii and no curve.
     """
 
     threat: Threat
     attacks: tuple[Attack, ...]
     curve: bool = True
     surrogate: Surrogate | None = None
+    radii: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for before, radius in zip((0.0, *self.radii), self.radii, strict=False):
+            if radius == before and before:
+                raise BadPlan(f"threat {self.threat.name!r}: the radius {radius:g} stands twice in radii; name each once")
+            if not before < radius < math.inf:
+                raise BadPlan(f"threat {self.threat.name!r}: radii must be positive and ascending, and {radius:g} follows {before:g}")
+        if self.radii and not (self.curve and any(a.facts.minimal and a.everyone for a in self.attacks)):
+            raise BadPlan(
+                f"threat {self.threat.name!r}: radii are of the curve, which needs curve = true and a minimum-norm attack, such as fmn or ddn"
+            )
 
 
 @dataclass(frozen=True)

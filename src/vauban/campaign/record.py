@@ -112,6 +112,17 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class Anytime:
+    """Robust accuracy against cost: what it was once so many passes, forward and backward, had been spent on each row that still stood.
+
+    A question is one forward pass and a gradient one backward pass of the target, however many passes of its parts they take.
+    """
+
+    passes: tuple[int, ...]
+    robust: tuple[Rate, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ThreatCard:
     """A threat in plain values, for readers and for comparison between runs.
 
@@ -173,6 +184,7 @@ class Finding:
         certified: rows of the denominator that are proven robust; None where no proof was tried, or none is known for this model. The true robust
             accuracy on these rows lies between this and `robust`.
         sure: one bit a row of `rows`: whether it is proven robust.
+        anytime: robust accuracy against passes.
     """
 
     threat: ThreatCard
@@ -192,6 +204,7 @@ class Finding:
     seconds: float = 0.0
     certified: Rate | None = None
     sure: str = ""
+    anytime: Anytime | None = None
 
     @property
     def name(self) -> str:

@@ -115,6 +115,9 @@ def _about(finding: Finding) -> list[Statement]:
     if finding.robust.rows:
         text = f"{name}: {_rate(finding.robust)} of {rows} withstood every attack; {finding.threat.text}."
         said.append(Statement(family(finding), text, name, _numbers(finding.robust)))
+    if finding.certified is not None and finding.certified.rows:
+        text = f"{name}: {_rate(finding.certified)} of {rows} are proven robust; {finding.open:,} are neither broken nor proven."
+        said.append(Statement(family(finding), text, name, _numbers(finding.certified)))
     if finding.rounding and finding.rounding.rows:
         text = f"{name}: {_rate(finding.rounding)} of {finding.rounding.rows:,} adversarial examples survive rounding to 8 bits."
         said.append(Statement("rounding", text, name, _numbers(finding.rounding)))

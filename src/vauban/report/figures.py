@@ -112,6 +112,24 @@ def questions(finding: Finding, most: int = 6) -> str:
         return _svg(figure, f"questions {finding.name}")
 
 
+def anytime(finding: Finding) -> str:
+    """Robust accuracy against the passes spent on a row, on a logarithmic scale. Empty where fewer than two points are known."""
+    if finding.anytime is None or len(finding.anytime.passes) < 2:
+        return ""
+    with mpl.rc_context(_RC):
+        figure, axes = _canvas(HEIGHT)
+        passes = [max(p, 1) for p in finding.anytime.passes]
+        shares = [r.value for r in finding.anytime.robust]
+        low, high = zip(*(r.interval for r in finding.anytime.robust), strict=True)
+        axes.fill_between(passes, low, high, step="post", color=_BLUE, alpha=0.16, linewidth=0)
+        axes.step(passes, shares, where="post", color=_BLUE, linewidth=1.7)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
+        axes.set(xlim=(1, max(passes[-1], 10)), ylim=(0, 1.02), xlabel="forward and backward passes spent on a row")
+        _shares(axes)
+        return _svg(figure, f"anytime {finding.name}")
+
+
 def cascade(finding: Finding) -> str:
     """Rows still standing after each attack in turn, as bars."""
     if not finding.attacks or not finding.robust.rows:

@@ -96,6 +96,7 @@ class Section:
     badge: Badge
     clean: Bar
     robust: Bar
+    certified: Bar | None
     promises: tuple[Promised, ...]
     plots: tuple[Plot, ...]
     classes: tuple[Group, ...]
@@ -182,6 +183,7 @@ def _section(record: Record, finding: Finding, place: int, judged: Sequence[Judg
         _badge(outcome if own else Verdict.HOLDS, bool(own)),
         bar(finding.clean, least.get("clean accuracy")),
         bar(finding.robust, least.get("robust accuracy")),
+        None if finding.certified is None else bar(finding.certified),
         tuple(map(_promised, own)),
         tuple(_plots(finding)),
         weakest(finding.classes),
@@ -203,6 +205,11 @@ def _plots(finding: Finding) -> list[Plot]:
             "Success against questions",
             "The share of its inputs that each attack had broken after so many questions. A line still rising at its end had not finished.",
             figures.questions(finding),
+        ),
+        Plot(
+            "Robust accuracy against cost",
+            "The share of inputs still standing once so many passes of the model, forward and backward, had been spent on each of them.",
+            figures.anytime(finding),
         ),
         Plot(
             "The cascade",

@@ -137,6 +137,7 @@ def _numbers(finding: Finding) -> Json:
         "interval": [low, high],
         "level": finding.robust.level,
         "withstood": finding.robust.hits,
+        "certified": None if finding.certified is None else finding.certified.hits,
         "rows": finding.robust.rows,
         "eps": finite(finding.threat.radius),
         "attacks": [{"label": a.label, "tried": a.tried, "broken": a.broken, "left": a.left} for a in finding.attacks],

@@ -59,7 +59,7 @@ def finding_sentence(finding: Finding, judged: Sequence[Judgement] = (), kind: s
     own = [j for j in judged if j.threat == finding.name]
     if finding.robust.rows == 0:
         return f"{who} found no input to attack, so nothing was measured; {_promises(own)}."
-    return f"{who} {_wins(finding)} {_share(_broken(finding.robust))}{_untouched(finding)}; {_promises(own)}."
+    return f"{who} {_wins(finding)} {_share(_broken(finding.robust))}{_untouched(finding)}{_proven(finding)}; {_promises(own)}."
 
 
 def record_sentence(record: Record, judged: Sequence[Judgement]) -> str:
@@ -129,6 +129,15 @@ def _share(rate: Rate) -> str:
     if _counted(rate):
         return f"{rate.hits:,} of {_inputs(rate.rows)} {spread} of every 100)"
     return f"{round(100 * rate.value)} of every 100 inputs {spread})"
+
+
+def _proven(finding: Finding) -> str:
+    """What is known of the inputs that stood, where proofs were tried."""
+    sure = finding.certified
+    if sure is None or not finding.robust.hits:
+        return ""
+    verb = "is" if sure.hits == 1 else "are"
+    return f". Of the {_inputs(finding.robust.hits)} that stood, {sure.hits:,} {verb} proven robust and {finding.open:,} open"
 
 
 def _untouched(finding: Finding) -> str:

@@ -57,18 +57,19 @@ def _headline(record: Record) -> str:
 
 
 def _threats(record: Record, judged: Sequence[Judgement], plain: bool) -> Table:
-    table = _table(
-        plain, ("threat", "left"), ("clean", "right"), ("robust", "right"), ("rows", "right"), ("promised", "left"), ("verdict", "left")
-    )
+    proofs = any(f.certified for f in record.findings)
+    heads = ("clean", "robust", *(("certified",) if proofs else ()), "rows")
+    table = _table(plain, ("threat", "left"), *((h, "right") for h in heads), ("promised", "left"), ("verdict", "left"))
     for finding in record.findings:
         own = [j for j in judged if j.threat == finding.name]
         promises, verdicts = _lines(map(_promise, own)), _lines(map(_verdict, own))
-        table.add_row(
-            _text((finding.name, "bold")), _rate(finding.clean), _rate(finding.robust), f"{finding.robust.rows:,}", promises, verdicts
-        )
+        sure = ("-" if finding.certified is None else _rate(finding.certified),) if proofs else ()
+        shares = (_rate(finding.clean), _rate(finding.robust), *sure)
+        table.add_row(_text((finding.name, "bold")), *shares, f"{finding.robust.rows:,}", promises, verdicts)
     for judgement in judged:
         if all(f.name != judgement.threat for f in record.findings):
-            table.add_row(_text((judgement.threat, "bold")), "-", "-", "0", _promise(judgement), _verdict(judgement))
+            nothing = ("-",) * (len(heads) - 1)
+            table.add_row(_text((judgement.threat, "bold")), *nothing, "0", _promise(judgement), _verdict(judgement))
     return table
 
 
@@ -92,7 +93,7 @@ def _attacks(attacks: Iterable[AttackResult], plain: bool) -> Table:
         table.add_row(
             _text((a.label, "")),
             f"{a.tried:,}",
-            f"{a.broken:,}",
+            f"{a.proved:,} proven" if a.proved else f"{a.broken:,}",
             f"{a.left:,}",
             number(a.distance),
             forwards,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from vauban.attacks import ATTACKS
 from vauban.attacks.evasion.gradient.apgd import border_start, climb
-from vauban.attacks.evasion.gradient.apgd_l1 import sparse_climb, sparse_step
+from vauban.attacks.evasion.gradient.apgd_l1 import look_back, sparse_climb, sparse_step
 from vauban.attacks.parts.checkpoints import checkpoints, phases, remember, stalled, start_ascent
 from vauban.attacks.parts.draws import ascend_mean
 from vauban.attacks.parts.losses import cross_entropy, margin
@@ -102,7 +103,7 @@ class Hill(nn.Module):
         return torch.stack([torch.zeros_like(hill), hill], 1)
 
 
-def hill(x: list[float]) -> tuple[float, list[float]]:
+def hill(_: int, x: list[float]) -> tuple[float, list[float]]:
     a, b = x[0] - 0.56, x[1] - 0.47
     return -1 - 7 * a * a - 3 * b * b, [-14 * a, -6 * b]
 
@@ -124,10 +125,14 @@ def stride(g: list[float], eta: float, norm: float) -> list[float]:
     return [eta * v / size for v in g] if size else g
 
 
-def followed(x0: list[float], start: list[float], eps: float, norm: float, steps: int) -> tuple[list[list[float]], list[float]]:
-    """The paper's algorithm 1 in plain Python: the points it asks about, and the step size before each."""
+Answer = Callable[[int, list[float]], tuple[float, list[float]]]
+
+
+def followed(f: Answer, x0: list[float], start: list[float], eps: float, norm: float, steps: int) -> tuple[list[list[float]], list[float]]:
+    """The paper's algorithm 1 in plain Python: the points it asks about, and the step size before each. `f` gives the value and the gradient
+    at a question of a number and a point."""
     x, before, eta, halved = start, start, 2 * eps, False
-    value, g = hill(x)
+    value, g = f(0, x)
     best, best_value, best_g, mark, values = x, value, g, value, [value]
     path, etas = [x], [eta]
     look, period = 0, max(int(0.22 * steps), 1)
@@ -135,7 +140,7 @@ def followed(x0: list[float], start: list[float], eps: float, norm: float, steps
         z = inside([a + b for a, b in zip(x, stride(g, eta, norm), strict=True)], x0, eps, norm)
         a = 0.75 if k else 1.0
         x, before = inside([p + a * (q - p) + (1 - a) * (p - r) for p, q, r in zip(x, z, before, strict=True)], x0, eps, norm), x
-        value, g = hill(x)
+        value, g = f(k + 1, x)
         values.append(value)
         path.append(x)
         etas.append(eta)
@@ -157,12 +162,43 @@ def test_it_walks_the_way_of_the_paper(norm: float, eps: float, steps: int) -> N
     model.asked.clear()
     with attacking(o):
         climb(o, margin, steps, torch.tensor([[0.4 - eps / 2, 0.6 + eps / 3]]))
-    path, etas = followed([0.4, 0.6], model.asked[0][0].tolist(), eps, norm, steps)
+    path, etas = followed(hill, [0.4, 0.6], model.asked[0][0].tolist(), eps, norm, steps)
     asked = torch.cat(model.asked)
     assert len(asked) == steps + 1
     # an L2 projection lands a little inside, and directions near the top magnify it
     assert torch.allclose(asked, torch.tensor(path, dtype=torch.float64), atol=2e-5 if norm == INF else 5e-4)
     assert etas[-1] <= eps / 2, "the step was halved, more than once"
+
+
+class Riser(nn.Module):
+    """A score that rises by one with each question, and whose slope turns each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unit = nn.Parameter(torch.ones(1))
+        self.asked: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, slope = riser(len(self.asked), [0.0])[0], riser(len(self.asked), [0.0])[1][0]
+        self.asked.append(x.detach().double())
+        z = value + slope * x[:, 0] * self.unit
+        return torch.stack([torch.zeros_like(z), z], 1)
+
+
+def riser(i: int, x: list[float]) -> tuple[float, list[float]]:
+    slope = (-1.0) ** i / 8
+    return i - 1000 + slope * x[0], [slope]
+
+
+def test_a_loss_that_keeps_rising_keeps_its_step() -> None:
+    model = Riser()
+    o = Oracle(Torch(model, outputs="logits"), torch.tensor([[0.5]]), torch.tensor([0]), Threat("t", Ball(0.2)))
+    model.asked.clear()
+    with attacking(o):
+        climb(o, margin, 40, torch.tensor([[0.6]]))
+    path, etas = followed(riser, [0.5], [0.6], 0.2, INF, 40)
+    assert set(etas) == {0.4}
+    assert torch.allclose(torch.cat(model.asked), torch.tensor(path, dtype=torch.float64), atol=1e-5)
 
 
 def test_it_ends_on_top_of_the_hill() -> None:
@@ -211,6 +247,20 @@ def test_sparse_steps_are_shared_by_the_largest_gradients() -> None:
 
 def test_a_gradient_of_nothing_moves_nothing() -> None:
     assert sparse_step(torch.zeros(2, 3), torch.tensor([0.5, 1.0]), torch.ones(2)).abs().sum() == 0
+
+
+def test_in_l1_a_sparser_best_point_is_gone_back_to_with_full_steps() -> None:
+    """Of ten features the first row's best moves 4 where 8 did, the second's 8 (a twentieth fewer would do), the third's step is at its least."""
+    clean, best = torch.zeros(3, 10), torch.zeros(3, 10)
+    best[0, :4], best[1, :8], best[2, :8] = 1, 1, 1
+    eta = torch.tensor([0.3, 0.3, 0.11])
+    s = Rows(x=torch.full((3, 10), 0.5), best=best, slope=torch.ones(3, 10), eta=eta, moved=torch.full((3,), 8.0), share=torch.ones(3))
+    gradient = look_back(clean, s, torch.zeros(3, 10), 1.0)
+    assert s.eta.tolist() == pytest.approx([1.0, 0.2, 0.1])
+    assert s.share.tolist() == pytest.approx([4 / 15, 8 / 15, 8 / 15])
+    assert s.moved.tolist() == [4, 8, 8]
+    assert torch.equal(s.x, torch.stack([best[0], torch.full((10,), 0.5), torch.full((10,), 0.5)]))
+    assert gradient.sum(1).tolist() == [10, 0, 0]
 
 
 def test_in_l1_it_finds_the_best_of_a_linear_function() -> None:
@@ -317,6 +367,25 @@ def test_it_breaks_exactly_what_can_be_broken(name: str, norm: str, classes: int
         assert float(broken[distance < 0.9 * eps].double().mean()) > 0.9
     else:
         assert broken[distance < 0.99 * eps].all()
+
+
+def test_the_likeliest_classes_are_headed_for_in_turn() -> None:
+    """Up a linear lead the first step goes to the corner of the cube where the signs of the slope are."""
+    model, x, y, distance = plane(5, "linf")
+    asked: list[Tensor] = []
+    forward = model.forward
+    model.forward = lambda x: (asked.append(x.detach()), forward(x))[1]  # type: ignore[method-assign]
+    eps = float(distance.min()) / 2
+    o = Oracle(Torch(model, outputs="logits"), x, y, Threat("t", Ball(eps)))
+    asked.clear()
+    ATTACKS["apgd-t"].bind(steps=3, restarts=2, targets=3, loss="margin")(o)
+    assert len(asked) == 1 + 3 * 2 * 4
+    ranked = forward(x).argsort(1, descending=True)
+    w = model.w.detach()
+    for i in range(6):
+        corner = x + eps * (w[ranked[:, 1 + i // 2]] - w[y]).sign()
+        assert torch.allclose(asked[1 + 4 * i + 1], corner, atol=1e-6)
+        assert not torch.allclose(asked[1 + 4 * i], asked[1 + 4 * (i - 1)], atol=eps / 10), "every run has a start of its own"
 
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "margin", "dlr", "probability-margin"])

@@ -159,6 +159,14 @@ def test_what_is_not_known_changes_nothing_and_what_is_out_of_reach_goes_to_the_
         assert torch.equal(onto_plane(x, 0 * w, torch.full((5,), lack), (lower, upper), p), torch.zeros(5, 6))
 
 
+def test_what_little_is_left_is_solved_as_exactly() -> None:
+    """Two features with most of the gain have no room; the others, with a thousandth of it, must do."""
+    w = torch.tensor([[1.0, -0.8, 0.02, -0.03]])
+    x, limits = torch.tensor([[1.0, 0.0, 0.3, 0.9]]), (torch.zeros(1, 4), torch.ones(1, 4))
+    for p, change in ((INF, [0, 0, 0.2, -0.2]), (2.0, [0, 0, 2 / 13, -3 / 13]), (1.0, [0, 0, 0, -1 / 3])):
+        assert torch.allclose(onto_plane(x, w, torch.tensor([0.01]), limits, p), torch.tensor([change]), rtol=2e-6, atol=1e-7)
+
+
 def test_by_hand() -> None:
     """<w, x> = 2 a + b + c is to rise by 1.2 from a = 0.8, b = 0.5, c = 0: a has room for 0.2 only."""
     x, w, limits = torch.tensor([[0.8, 0.5, 0.0]]), torch.tensor([[2.0, 1.0, 1.0]]), (torch.zeros(1, 3), torch.ones(1, 3))

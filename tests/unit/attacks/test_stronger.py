@@ -111,8 +111,16 @@ class Decoy(nn.Module):
         return torch.stack([0 * t, 0 * t - 0.1, 30 * t - 1, t - 3], 1)
 
 
-def decoyed(attack: object, **settings: object) -> bool:
-    o = siege(Decoy(), Ball(0.05), x=middle(1, 6), y=torch.tensor([0]))
+class Trap(nn.Module):
+    """Class 1 seems nearest, and rises no further once the way to it is begun; class 2 lies another way."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        u, t = x[:, 0] - 0.5, x[:, 1:].mean(1) - 0.5
+        return torch.stack([0 * t, (10 * u).clamp_max(0.05) - 0.1, 30 * t - 1, 0 * t - 3], 1)
+
+
+def decoyed(attack: object, model: nn.Module | None = None, **settings: object) -> bool:
+    o = siege(model or Decoy(), Ball(0.05), x=middle(1, 6), y=torch.tensor([0]))
     attack(o, **settings)  # type: ignore[operator]
     return bool(o.outcome.broken[0])
 
@@ -127,6 +135,11 @@ def test_malt_takes_the_nearest_class_first_where_the_likeliest_is_out_of_reach(
     assert not decoyed(apgd_t, targets=1, steps=20)
     assert decoyed(malt, targets=1, steps=20)
     assert not decoyed(malt, targets=1, candidates=1, steps=20)
+
+
+def test_malt_goes_on_to_the_next_target() -> None:
+    assert not decoyed(malt, Trap(), targets=1, steps=20)
+    assert decoyed(malt, Trap(), targets=2, steps=20)
 
 
 @pytest.mark.parametrize("norm", DUAL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from vauban.attacks import ATTACKS, deepfool, sigma_zero, super_deepfool
 from vauban.attacks.evasion.minimum.alma import first_rate, lead_ratio, penalty_slope, size_slope
+from vauban.attacks.parts.select import cosine
 from vauban.doors import Aim, Oracle
 from vauban.target import Torch
 from vauban.threat import INF, Ball, Goal, Threat
@@ -202,6 +204,31 @@ def test_sigma_zero_finds_the_fewest_features() -> None:
     assert (d >= fewest.double()).all()
     assert (d[possible] == fewest[possible]).double().mean() >= 0.9
     assert int(possible.sum()) >= 25
+
+
+def test_sigma_zeros_threshold_rises_after_success_and_falls_after_failure() -> None:
+    """No change that is asked about lies between nothing and the threshold, which the answers so far determine; some lie just above."""
+
+    class Kept(Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            asked.append(x.detach().clone())
+            return super().forward(x)
+
+    asked: list[Tensor] = []
+    g = torch.Generator().manual_seed(7)
+    w, x = torch.randn(3, 40, generator=g), torch.rand(10, 40, generator=g)
+    y = Linear(w)(x).argmax(1)
+    o = Oracle(Torch(Kept(w), outputs="logits"), x, y, Threat("t", Ball(40, "l0")), settle="nearest")
+    asked.clear()
+    sigma_zero(o, steps=80, shift=0.03)
+    least, close = torch.full((10,), 0.3), 0
+    for i, (now, then) in enumerate(itertools.pairwise(asked)):
+        won = Linear(w)(now).argmax(1) != y
+        least = (least + torch.where(won, 1, -1) * 0.03 * cosine(i, 80, 1.0, 0.1)).clamp(0, 1)
+        d = (then - x).abs()
+        assert ((d == 0) | (d >= least[:, None] - 1e-5)).all()
+        close += int(((d > 0) & (d < least[:, None] + 0.05)).sum())
+    assert close > 20
 
 
 def test_sigma_zero_does_not_feel_the_units_of_a_feature() -> None:

@@ -46,16 +46,17 @@ def _level(until: Tensor, gain: Tensor, most: Tensor, need: Tensor) -> Tensor:
     What is given is concave in the level and made of straight pieces: Newton's method from 0 never goes beyond the solution, and has it
     exactly once no further feature fills up. Two or three rounds are usual; a row that is done does not move while others go on.
     """
-    total, whole = most.sum(-1), gain.sum(-1)
+    total = most.sum(-1)
     full, need = need >= total, torch.minimum(need, total)
     marked = torch.empty_like(until)
-    filled = (gain * torch.le(until, 0.0, out=marked)).sum(-1)
-    level = (need / (whole - filled).clamp_min(TINY)).masked_fill_(full, torch.finfo(until.dtype).max).unsqueeze(-1)
+    slope = (gain * torch.gt(until, 0.0, out=marked)).sum(-1)
+    level = (need / slope.clamp_min(TINY)).masked_fill_(full, torch.finfo(until.dtype).max).unsqueeze(-1)
     for _ in range(until.shape[-1]):
-        before, filled = filled, (gain * torch.le(until, level, out=marked)).sum(-1)
-        if torch.equal(before, filled):
+        # summed over what is left, not taken from the sum over all: where little is left, rounding would be most of the difference
+        before, slope = slope, (gain * torch.gt(until, level, out=marked)).sum(-1)
+        if torch.equal(before, slope):
             break
-        further = (need - (most * marked).sum(-1)) / (whole - filled).clamp_min(TINY)
+        further = (need - (most * torch.le(until, level, out=marked)).sum(-1)) / slope.clamp_min(TINY)
         level = torch.maximum(level, further.unsqueeze(-1))
     return level
 

@@ -52,18 +52,19 @@ class Frame:
     def sides(self, part: float, *, odd: bool = False) -> tuple[int, int]:
         """Height and width of the window that covers a share of the frame.
 
-        A square of side round(sqrt(part * height * width)), at least 1, or odd and at least 3; where that does not fit, as wide (or high) as
-        covers the share in all the height (or width) there is. Of a vector round(part * features), at least 1.
+        A square of side round(sqrt(part * height * width)), at least 1, or odd (rounded up) and at least 3; where that does not fit, all of
+        the height (or width) there is, and as wide (or high) as covers the share. Of a vector round(part * features), at least 1.
 
         >>> Frame((1, 28, 28), 0, 0, 28, 28, image=True).sides(0.05)
         (6, 6)
         """
         area, short, long = part * self.height * self.width, min(self.height, self.width), max(self.height, self.width)
-        side = round(math.sqrt(area))
-        side = max(side + (side + 1) % 2, 3) if odd else max(side, 1)
+        least = 3 if odd else 1
+        side = max(round(math.sqrt(area)), least)
+        side += (side + 1) % 2 if odd else 0
         if self.image and side <= short:
             return side, side
-        rest = min(max(round(area / short), 1), long)
+        rest = min(max(round(max(area, least**2) / short), 1), long)
         return (short, rest) if self.height <= self.width else (rest, short)
 
 

@@ -13,7 +13,7 @@ from vauban.campaign.doubts.scene import Scene
 from vauban.campaign.doubts.surface import Surface, surface_of
 from vauban.campaign.doubts.trace import Trace, trace
 from vauban.campaign.record import Doubt
-from vauban.doors import Aim
+from vauban.doors import Aim, Oracle
 from vauban.threat import Access
 
 ZERO_SHARE = 0.05
@@ -49,19 +49,18 @@ def zero_gradients(scene: Scene) -> Doubt | None:
 
 
 def _flat_rows(probe: Probe) -> int:
-    """Rows whose gradient is zero for cross-entropy and for the margin, at both points."""
-    o = probe.oracle(probe.threat)
-    index = torch.arange(len(probe))
-    steep = torch.zeros(len(probe), dtype=torch.bool)
+    """Rows whose gradient is zero for cross-entropy and for the margin, at both points; one that fell on the way needs no gradient."""
+    met = trace(probe.oracle(probe.threat), _look_around)
+    return int(((met.flat == 1).any(0) & ~(met.flat == 0).any(0) & ~met.broken).sum())
+
+
+def _look_around(o: Oracle) -> None:
+    """Ask for gradients at the clean inputs and at a random point of the ball."""
     with o.attacking("gradient-check", Access.GRADIENT):
-        s = o.rows(index=index.to(o.x.device), x=random_start(o))
+        s = o.rows(x=random_start(o))
         for loss in (cross_entropy, margin):
-            for x in (o.x, s.x):
-                _, gradient = o.ascend(x, loss)
-                rows = (gradient.flatten(1) != 0).any(1)
-                steep[s.index[rows].cpu()] = True
-    fell = o.outcome.broken.cpu()  # a row that fell on the way needs no gradient
-    return int((~steep & ~fell).sum())
+            o.ascend(o.x, loss)
+            o.ascend(s.x, loss)
 
 
 def _flat_way(probe: Probe) -> float:

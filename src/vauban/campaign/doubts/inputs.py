@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vauban.campaign.doubts.answers import steady
 from vauban.campaign.doubts.probe import probe_of
-from vauban.campaign.doubts.scene import Scene
+from vauban.campaign.doubts.scene import Bools, Ints, Scene
 from vauban.campaign.doubts.surface import surface_of
 from vauban.campaign.record import Doubt
 from vauban.measure import mcnemar
@@ -23,7 +23,9 @@ LEAST = 8
 """Fewer rows that only another scaling answers rightly would tell nothing."""
 LEVEL = 0.01
 SKILL = 0.1
-"""Balanced accuracy beyond chance, as a share of all that can be beyond it, below which a model is near chance."""
+"""The skill below which a model is near chance: balanced accuracy beyond chance, as a share of all that can be beyond it."""
+DECENT = 0.3
+"""The skill that another scaling must reach to be what the model was made for."""
 TINY_STEP = 1e-4
 """A step, as a share of the box, that moves the scores of any model that does not round."""
 
@@ -64,7 +66,8 @@ def _better_scaled(scene: Scene) -> str:
     for name, scaled in scalings.items():
         now = _right(scene, scaled)
         gained, lost = int((now & ~right).sum()), int((right & ~now).sum())
-        if gained > lost and mcnemar(gained, lost) < LEVEL / len(scalings):
+        clearly = gained > lost and mcnemar(gained, lost) < LEVEL / len(scalings)
+        if clearly and _skill(now.numpy(), scene.plan.data.y[:SEEN].numpy()) > DECENT:
             return (
                 f"of {len(right)} rows {int(right.sum())} are answered rightly as given, and {int(now.sum())} with inputs {name}: "
                 "the model expects those"
@@ -85,17 +88,26 @@ def _right(scene: Scene, scaled: Scaling) -> Tensor:
 
 def _near_chance(scene: Scene) -> str:
     """Whether the mean over classes of clean accuracy is hardly better than the same answer to everything."""
-    classes = sorted(set(scene.label.tolist()))
-    if len(classes) < 2 or len(scene.label) < SEEN // 2:
-        return ""
-    balanced = sum(float(scene.correct[scene.label == c].mean()) for c in classes) / len(classes)
-    chance = 1 / len(classes)
-    if (balanced - chance) / (1 - chance) >= SKILL:
+    classes = len(set(scene.label.tolist()))
+    if classes < 2 or len(scene.label) < SEEN // 2 or _skill(scene.correct, scene.label) >= SKILL:
         return ""
     return (
-        f"clean accuracy, averaged over classes, is {balanced:.0%}, and {chance:.0%} by chance: inputs may be scaled otherwise than the model "
-        "expects, or the classes be in another order"
+        f"clean accuracy, averaged over {classes} classes, is near chance: inputs may be scaled otherwise than the model expects, or the classes "
+        "be in another order"
     )
+
+
+def _skill(correct: Bools, label: Ints) -> float:
+    """Balanced accuracy beyond chance, as a share of all that can be beyond it: 0 for the same answer to everything, 1 for no error.
+
+    >>> import numpy as np
+    >>> _skill(np.array([True, True, True, False]), np.array([0, 0, 0, 1]))
+    0.0
+    """
+    classes = sorted(set(label.tolist()))
+    chance = 1 / len(classes)
+    balanced = sum(float(correct[label == c].mean()) for c in classes) / len(classes)
+    return (balanced - chance) / (1 - chance) if len(classes) > 1 else balanced
 
 
 def _other_units(scene: Scene) -> str:

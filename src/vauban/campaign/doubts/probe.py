@@ -91,7 +91,7 @@ class Probe:
     @property
     def many_steps(self) -> Attack:
         """The many-step attack of this kind of perturbation."""
-        return find("jsma").bind() if self.siege.threat.perturbation.kind == "l0" else find("pgd").bind()
+        return find("fmn" if self.siege.threat.perturbation.kind == "l0" else "pgd").bind()
 
     @cached_property
     def one_step(self) -> Trace:

@@ -105,7 +105,7 @@ def _bases(probe: Probe) -> Iterator[tuple[str, Surrogate]]:
             yield "the model behind the defence", inner
     if isinstance(target, Torch):
         for name, module in _classifiers(target, probe.x[:2].to(target.device)):
-            yield f"its inner model {name!r}", Torch(module, outputs=target.outputs, reject=target.reject)
+            yield f"its inner model {name!r}", Torch(module, outputs="logits", reject=target.reject)
 
 
 def _classifiers(target: Torch, x: Tensor) -> list[tuple[str, nn.Module]]:

@@ -63,7 +63,7 @@ def more_steps_help(scene: Scene) -> Doubt | None:
 def _longer(probe: Probe) -> Attack:
     """PGD with four times the steps of the campaign's longest climb (twice, from 100 on), half as far but able to cross the ball."""
     if probe.siege.threat.perturbation.kind == "l0":
-        return find("jsma").bind(steps=max(math.ceil(math.prod(probe.plan.data.shape) / 4), 1))
+        return find("fmn").bind(steps=400)
     steps = 25 if probe.longest is None else steps_of(probe.longest)
     step: float = probe.climb.settings["step"] if probe.climb.name in ("pgd", "bim") else 0.1
     return find("pgd").bind(steps=min(4 * steps, max(2 * steps, 200)), step=max(step / 2, 1 / steps), loss="margin")
@@ -133,7 +133,7 @@ def silent_success(scene: Scene) -> Doubt | None:
 def stopped_by_rejection(scene: Scene) -> Doubt | None:
     """Rows stand because the target refused to answer, and no attack was led past the refusal."""
     probe = probe_of(scene)
-    if not probe.has_gradient or probe.plan.target.reject is None or not len(probe.survivors):
+    if not probe.has_gradient or probe.plan.target.reject is None or not len(probe.survivors) or not steady(scene):
         return None
     refused = int((probe.climbed.refused & ~probe.climbed.broken).sum())
     if refused < enough(probe, RISE):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from vauban.attacks import Attack
 from vauban.doors import Oracle
 from vauban.doors.oracle.book import Attempt
 from vauban.doors.oracle.desk import Batch, Desk, Question, Reply
@@ -102,7 +102,7 @@ class Recorder(Desk):
         return (body.distance(self.space.start(batch.x), batch.v) <= body.eps + body.tolerance).to(batch.v.device)
 
 
-def trace(oracle: Oracle, attack: Attack) -> Trace:
+def trace(oracle: Oracle, attack: Callable[[Oracle], None]) -> Trace:
     """Run an attack on the fresh ground of an oracle, and tell what it met."""
     recorder = Recorder(oracle)
     oracle.desk = recorder

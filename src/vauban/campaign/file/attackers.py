@@ -77,7 +77,8 @@ class _Maker:
             named = table.suite or ("" if table.attack else DEFAULT)
             chosen = suite(named, threat, self.data.shape, granted) if named else ()
         own = tuple(self._attack(a, i, threat, granted) for i, a in enumerate(table.attack))
-        return Siege(threat, (*chosen, *own), table.curve, surrogate)
+        with self.source.blaming("threat", self.place):
+            return Siege(threat, (*chosen, *own), table.curve, surrogate, tuple(float(r) for r in table.radii))
 
     def _attack(self, table: AttackTable, place: int, threat: Threat, granted: Access) -> Attack:
         with self.source.blaming("threat", self.place, "attack", place):

@@ -160,6 +160,8 @@ class ThreatTable(Table):
     """The surrogate that gradients are taken from, by name; of several, their mean. By default the model itself."""
     curve: bool = True
     """Whether minimum-norm attacks go on with broken rows too, which gives robust accuracy against eps."""
+    radii: list[Fraction] = []
+    """The radii of that curve, ascending; by default a grid up to twice eps."""
 
     @model_validator(mode="after")
     def _one_perturbation(self) -> ThreatTable:

@@ -86,6 +86,7 @@ def _siege(siege: Siege, surrogate: list[str]) -> dict[str, object]:
         "seconds": _plain(threat.seconds),
         "surrogate": surrogate,
         "curve": siege.curve,
+        "radii": list(siege.radii),
         "attacks": [_attack(a) for a in siege.attacks],
     }
 

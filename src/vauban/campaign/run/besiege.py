@@ -112,7 +112,7 @@ def _untouched(siege: Siege, ground: Ground, span: slice, eligible: Tensor, atta
         fallen = siege.threat.goal.untargeted and in_it and not tried
         wrong = bool(ground.nonfinite[span][i])
         distance, first = (0.0, 0) if fallen else (None, -1)
-        found.append(Fate(row, in_it, tried, fallen, distance=distance, first=first, after=answers[i], nonfinite=wrong))
+        found.append(Fate(row, in_it, tried, fallen, distance=distance, first=first, after=answers[i], nonfinite=wrong, taken=first))
     return tuple(found)
 
 
@@ -176,6 +176,7 @@ def _judged(oracle: Oracle, asker: Asker, turns: Sequence[Turn]) -> tuple[tuple[
         "nonfinite": oracle.book.nonfinite.tolist(),
         "bad_gradient": oracle.book.bad_gradient.tolist(),
         "proved": outcome.proved.tolist(),
+        "taken": torch.where(fell, outcome.taken.cpu(), -1).tolist(),
     }
     fates = tuple(
         Fate(eligible=True, attacked=True, **dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)

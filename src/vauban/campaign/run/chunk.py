@@ -60,6 +60,7 @@ class Fate:
         rounded: whether the example survives rounding to 8 bits; None where that was not asked.
         nonfinite, bad_gradient: whether a score, or a gradient, was not finite.
         proved: it is proven that nothing within the radius is a success.
+        taken: gradients taken on the row up to the question that won; -1 where none did.
     """
 
     row: int
@@ -80,6 +81,7 @@ class Fate:
     nonfinite: bool = False
     bad_gradient: bool = False
     proved: bool = False
+    taken: int = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 from vauban.campaign.doubts import Doubter
 from vauban.campaign.doubts.scene import Bools
 from vauban.campaign.plan import Plan, Siege
-from vauban.campaign.record import AttackResult, Curve, Doubt, Finding, Group, Rate, pack_bits, pack_ids
+from vauban.campaign.record import Anytime, AttackResult, Curve, Doubt, Finding, Group, Rate, pack_bits, pack_ids
 from vauban.campaign.run.besiege import labels_of
 from vauban.campaign.run.cards import threat_card
 from vauban.campaign.run.chunk import Chunk
@@ -19,6 +19,8 @@ from vauban.campaign.run.survey import Ground
 from vauban.campaign.run.tally import Tally, scene, tally
 from vauban.threat import Goal
 
+MOMENTS = 120
+"""Points of the curve against passes, at most."""
 RADII = 41
 """Radii of the curve; with an odd number the threat's own is one of them, half-way."""
 
@@ -46,6 +48,7 @@ def finding(plan: Plan, siege: Siege, ground: Ground, chunks: Sequence[Chunk], d
         sum(c.seconds for c in done.chunks),
         done.certified if _proofs_ran(siege, done) else None,
         pack_bits(done.proved[done.eligible].tolist()),
+        anytime(done),
     )
 
 
@@ -130,8 +133,21 @@ def curve(siege: Siege, done: Tally) -> Curve | None:
     if top == 0:
         return None
     grid: list[float] = np.linspace(0, top, RADII).tolist()
-    radii = sorted({*grid, eps}) if math.isfinite(eps) else grid
+    radii = siege.radii or (sorted({*grid, eps}) if math.isfinite(eps) else grid)
     return Curve(tuple(radii), tuple(Rate(int((distance > r).sum()), len(distance)) for r in radii))
+
+
+def anytime(done: Tally) -> Anytime | None:
+    """Robust accuracy against the passes spent on a row, at every number of passes after which another row fell (thinned to a hundred or so)."""
+    rows = int(done.eligible.sum())
+    spent = np.sort((done.first + done.taken)[done.eligible & done.broken])
+    if not rows:
+        return None
+    at = np.unique(spent)
+    if len(at) > MOMENTS:
+        at = np.unique(at[np.linspace(0, len(at) - 1, MOMENTS).round().astype(np.int64)])
+    fallen = np.searchsorted(spent, at, side="right")
+    return Anytime(tuple(at.tolist()), tuple(Rate(rows - int(f), rows) for f in fallen))
 
 
 def _groups(done: Tally, key: Any, values: Sequence[Any], names: Sequence[str]) -> tuple[Group, ...]:

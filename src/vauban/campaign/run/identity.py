@@ -54,6 +54,7 @@ def _siege(siege: Siege) -> dict[str, Any]:
         "threat": asdict(siege.threat),
         "attacks": [_attack(a) for a in siege.attacks],
         "curve": siege.curve,
+        "radii": siege.radii,
         "surrogate": None if siege.surrogate is None else _model(siege.surrogate),
     }
 

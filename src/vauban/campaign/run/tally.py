@@ -44,6 +44,7 @@ class Tally:
     nonfinite: Bools
     bad_gradient: Bools
     proved: Bools
+    taken: Ints
     rounded: tuple[bool | None, ...]
     groups: tuple[str, ...] | None
 
@@ -93,6 +94,7 @@ def tally(ground: Ground, chunks: Sequence[Chunk]) -> Tally:
         _bools(fates, "nonfinite"),
         _bools(fates, "bad_gradient"),
         _bools(fates, "proved"),
+        _ints(fates, "taken"),
         tuple(f.rounded for f in fates),
         None if groups is None else tuple(groups[i] for i in places.tolist()),
     )

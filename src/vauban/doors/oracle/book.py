@@ -62,6 +62,7 @@ class Outcome:
         answers: int64 (n,), clean answers.
         queries, gradients: int64 (n,), what each row was charged.
         first: int64 (n,), which of a row's questions won first (1 is the first), or -1.
+        taken: int64 (n,), gradients of the target taken on the row up to then, or -1.
         by: int64 (n,), the attack of the cascade that broke it, or -1.
         share: float (n,), for a randomised target, the share of fresh draws that the kept example fooled; 1 otherwise.
     """
@@ -82,6 +83,7 @@ class Outcome:
     by: Tensor
     share: Tensor
     proved: Tensor
+    taken: Tensor
 
     @property
     def standing(self) -> Tensor:
@@ -113,6 +115,7 @@ class Book:
         self.broken = wrong.clone()
         self.first = torch.full_like(self.queries, -1)
         self.first[wrong] = 0
+        self.taken = self.first.clone()
         self.by = torch.full_like(self.queries, -1)
         self.share = torch.ones(n, device=device)
         self.proved = torch.zeros_like(wrong)
@@ -124,7 +127,9 @@ class Book:
         """Which attack of the cascade this is, or -1 outside any."""
         return next((i for i, other in enumerate(self.attempts) if other is attempt), -1)
 
-    def keep(self, rows: Tensor, v: Tensor, distance: Tensor, number: Tensor, share: Tensor, *, eps: float, by: int) -> bool:
+    def keep(
+        self, rows: Tensor, v: Tensor, distance: Tensor, number: Tensor, share: Tensor, *, eps: float, by: int, taken: Tensor | None = None
+    ) -> bool:
         """Enter verified examples, one for each of `rows`; returns whether any of them newly broke its row."""
         nearer = distance < self.distance[rows.to(self.distance.device)]
         if not bool(nearer.any()):
@@ -143,6 +148,8 @@ class Book:
             )
         self.broken[fresh] = True
         self.first[fresh] = number[won]
+        if taken is not None:
+            self.taken[fresh] = taken[nearer.to(taken.device)][won]
         self.by[fresh] = by
         if self.fell is not self.best:
             self.fell[fresh] = v[won]

@@ -221,7 +221,10 @@ class Desk:
             if batch.rows is not None:
                 number, win = _one_a_row(rows[win.index], number, win, self.referee.body.eps, len(view))
             by = self.book.place(attempt)
-            newly = self.book.keep(view.index[rows[win.index]], win.v, win.distance, number, win.share, eps=self.referee.body.eps, by=by)
+            of = rows[win.index]
+            newly = self.book.keep(
+                view.index[of], win.v, win.distance, number, win.share, eps=self.referee.body.eps, by=by, taken=view.gradients.spent[of]
+            )
         return torch.zeros_like(met).index_fill(0, fooled, value=True), newly
 
     def _finite_scores(self, view: View, batch: Batch, z: Tensor) -> Tensor:

@@ -209,29 +209,32 @@ class Oracle(Stage):
 
     # ---- proofs ---------------------------------------------------------------------------------------------------------------------
 
-    def certify(self, level: Level = "crown") -> Tensor:
-        """Ask the referee to prove that nothing the threat allows is a success, for the live rows: bool (n,). Proven rows are settled.
+    def certify(self, level: Level = "crown", where: Tensor | None = None) -> Tensor:
+        """Ask the referee to prove that nothing the threat allows is a success, for the live rows (of those marked by `where`, bool (n,)).
 
-        `level` is one of `vauban.bounds.certify`. Where nothing can be proven (an operator without bounds, a target that is no torch module, or
-        draws), no row is, and the attempt says why.
+        Proven rows are settled. Returns a lower bound, float64 (n,), of the lead that the losing classes keep over the whole ball: positive where
+        that is the proof, -inf where nothing was asked. `level` is one of `vauban.bounds.certify`. Where nothing can be proven (an operator
+        without bounds, a target that is no torch module), no row is, and the attempt says why.
         """
-        view = self._view
-        none = torch.zeros_like(view.live)
-        ball, why = self.threat.perturbation, self._unprovable()
-        if why or not len(view) or not isinstance(ball, Ball):
-            self._attempt.stopped = why
-            return none
+        view, ball = self._view, self.threat.perturbation
+        lead = torch.full((len(view),), -INF, dtype=torch.float64, device=self.book.distance.device)
+        asked = (view.live if where is None else view.live & where) & ~self.book.broken[view.index]
+        rows = asked.nonzero()[:, 0]
+        self._attempt.stopped = self._unprovable()
+        if self._attempt.stopped or not len(rows) or not isinstance(ball, Ball):
+            return lead
         try:
-            found = certify(self.target, view.x, view.aim.y, ball, level=level, wins=view.aim.wins)
+            found = certify(self.target, view.x[rows], view.aim.y[rows], ball, level=level, wins=view.aim.wins[rows])
         except Unsupported as error:
             self._attempt.stopped = f"no bounds: {error}"
-            return none
-        sure = found.certified.to(none.device) & view.live & ~self.book.broken[view.index]
+            return lead
+        lead[rows.to(lead.device)] = found.margin.to(lead.device)
+        sure = rows[found.certified.to(rows.device)]
         self.book.proved[view.index[sure]] = True
-        self._attempt.proved += int(sure.sum())
+        self._attempt.proved += len(sure)
         if not self._keeps_broken:
-            view.settle(sure.nonzero()[:, 0])
-        return sure
+            view.settle(sure)
+        return lead
 
     def _unprovable(self) -> str:
         if self.threat.perturbation.kind not in ("linf", "l2", "l1"):
@@ -267,6 +270,7 @@ class Oracle(Stage):
             book.by,
             book.share,
             book.proved,
+            book.taken,
         )
 
     def _legal(self, v: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ def sparse_climb(o: Oracle, loss: Loss, steps: int, x: Tensor, eps: float, *, eo
     ball = L1(eps, o.ball.lo, o.ball.hi, o.ball.mask)
     x = onto_ball_in_box(ball, o.x, x, o.limits)
     n, d = len(x), x[0].numel()
-    moved = _moved(o, x) if follow else x.new_full((n,), d)
+    moved = _moved(o.x, x) if follow else x.new_full((n,), d)
     share = moved / (1.5 * d) if follow else x.new_full((n,), SHARE)
     s = o.rows(x=x, eta=x.new_full((n,), eps), moved=moved, share=share, **start_ascent(x))
     period = max(int(0.04 * steps), 1)
@@ -52,14 +52,14 @@ def sparse_climb(o: Oracle, loss: Loss, steps: int, x: Tensor, eps: float, *, eo
         value, gradient = ascend_mean(o, s.x, loss, eot)
         remember(s, value, gradient)
         if k and k % period == 0:
-            gradient = _look_back(o, s, gradient, eps)
+            gradient = look_back(o.x, s, gradient, eps)
         s.x = onto_ball_in_box(ball, o.x, s.x + sparse_step(gradient, s.share, s.eta), o.limits)
     return s.best
 
 
-def _look_back(o: Oracle, s: Rows, gradient: Tensor, eps: float) -> Tensor:
+def look_back(clean: Tensor, s: Rows, gradient: Tensor, eps: float) -> Tensor:
     """Where the best point became sparser, start again from it with full steps; else shorten them. Returns the gradients to go on with."""
-    moved = _moved(o, s.best)
+    moved = _moved(clean, s.best)
     sparser = moved < 0.95 * s.moved
     s.eta = torch.where(sparser, eps, (s.eta / 1.5).clamp_min(eps / 10))
     s.moved, s.share = moved, moved / (1.5 * s.x[0].numel())
@@ -67,9 +67,9 @@ def _look_back(o: Oracle, s: Rows, gradient: Tensor, eps: float) -> Tensor:
     return pick(sparser, s.slope, gradient)
 
 
-def _moved(o: Oracle, x: Tensor) -> Tensor:
+def _moved(clean: Tensor, x: Tensor) -> Tensor:
     """How many features of each row differ from the clean ones, float (n,)."""
-    return norms_of_rows(x - o.x, 0.0, x.ndim - 1)
+    return norms_of_rows(x - clean, 0.0, x.ndim - 1)
 
 
 def sparse_step(gradient: Tensor, share: Tensor, size: Tensor) -> Tensor:

@@ -2,13 +2,16 @@
 
 import torch
 
+from vauban.attacks.evasion.score.square_l1 import Spikes
+from vauban.attacks.evasion.score.square_l2 import Masses
 from vauban.attacks.evasion.score.square_linf import Corners
-from vauban.attacks.evasion.score.square_mass import Masses  # TMP
 from vauban.attacks.parts.halvings import Schedule, share
 from vauban.attacks.parts.losses import LOSSES, LossName
 from vauban.attacks.registry import Count, Share, attack
 from vauban.doors import Oracle
 from vauban.threat import INF, Access
+
+WALKS = {INF: Corners, 2.0: Masses, 1.0: Spikes}
 
 
 @attack(
@@ -21,16 +24,16 @@ def square(
 ) -> None:
     """Random search over square windows: what raises the objective is kept, and the windows shrink as the questions go by.
 
-    `p_init` is the share of the input in the first windows; `schedule` "published" halves it where AutoAttack does. Goals that want a class
-    were published with loss "cross-entropy".
+    Each restart asks `queries` questions, the start among them. `p_init` is the share of the input in the first windows; `schedule`
+    "published" halves it where AutoAttack does. For goals that want a class, the loss "cross-entropy" was published.
     """
     asked = int(min(queries, o.threat.queries))
 
-    def part(iteration: int) -> float:
-        return share(iteration, asked, p_init, schedule)
+    def part(move: int) -> float:
+        return share(move, asked, p_init, schedule)
 
     for _ in o.restarts(restarts):
-        walk = Corners(o, part) if o.ball.p == INF else Masses(o, part)
+        walk = WALKS[o.ball.p](o, part)
         best = o.rows(value=o.x.new_full((len(o),), -INF))
         for i in o.steps(queries):
             if i:
