@@ -198,17 +198,18 @@ def walk_through(model: Recorded, y: Tensor) -> tuple[list[Tensor], list[Tensor]
 
 
 @pytest.mark.parametrize("shape", [(1, 6, 6), (3, 7, 5), (12,)])
-def test_each_question_moves_one_window_of_the_best_so_far_and_is_never_that_again(shape: tuple[int, ...]) -> None:
+def test_each_question_moves_one_window_of_the_best_so_far_and_hardly_ever_is_that_again(shape: tuple[int, ...]) -> None:
     o, model = recorded(shape, Ball(0.2))
     ATTACKS["square"].bind(queries=300)(o)
     frame = Frame.of(o)
     moves, margins = walk_through(model, o.book.answers)
+    idle = 1 - torch.stack(moves[1:]).flatten(2).any(2).float().mean()
+    assert idle < 0.1, "of random windows with random signs about a third would change nothing"
     for i, moved in enumerate(moves[1:]):
         h, w = frame.sides(share(i, 300, 0.8, "rescaled"))
-        assert moved.flatten(1).any(1).all(), "a question whose answer is known is not asked"
         assert (moved.flatten(1).sum(1) <= frame.channels * h * w).all()
         if frame.image:
-            for row in moved.any(1):
+            for row in moved.any(1)[moved.flatten(1).any(1)]:
                 down, across = row.any(1).nonzero(), row.any(0).nonzero()
                 assert int(down.max() - down.min()) < h
                 assert int(across.max() - across.min()) < w
@@ -237,7 +238,7 @@ def test_what_is_not_kept_is_taken_back_exactly(p: float) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_far_from_the_walls_every_question_has_all_the_norm_it_may_have(norm: str, shape: tuple[int, ...]) -> None:
     o, model = recorded(shape, Ball(0.7, norm, -5.0, 5.0))
-    ATTACKS["square"].bind(queries=400)(o)
+    ATTACKS["square"].bind(queries=250)(o)
     size = torch.stack([o.ball.distance(o.x, asked) for asked in model.asked])
     assert (size <= 0.7).all()
     assert (size >= 0.7 * (1 - 1e-4)).all()
@@ -355,7 +356,8 @@ def test_the_schedule_is_that_of_the_budget_where_the_threat_allows_less() -> No
     o, model = recorded((1, 6, 6), Ball(0.05), threat={"queries": 100})
     ATTACKS["square"].bind(queries=5000)(o)
     moves, _ = walk_through(model, o.book.answers)
-    assert all((moved.flatten(1).sum(1) == 1).all() for moved in moves[82:])
+    assert max(int(moved.flatten(1).sum(1).max()) for moved in moves[82:]) == 1
+    assert max(int(moved.flatten(1).sum(1).max()) for moved in moves[1:]) > 9
 
 
 @pytest.mark.parametrize("shape", [(1, 6, 6), (3, 4, 5), (24,)])
@@ -372,9 +374,11 @@ def test_in_linf_it_reaches_the_best_corner_of_a_linear_model(shape: tuple[int, 
     assert o.outcome.broken.all()
 
 
-@pytest.mark.parametrize(("norm", "factor"), [("l2", 1.15), ("l1", 1.6)])
-@pytest.mark.parametrize("shape", [(1, 8, 8), (24,)])
-def test_in_l2_and_l1_it_comes_near_the_closed_form_on_a_linear_model(norm: str, factor: float, shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("norm", "shape", "factor"), [("l2", (24,), 1.2), ("l1", (24,), 1.1), ("l2", (1, 8, 8), 1.5), ("l1", (1, 8, 8), 1.4)]
+)
+def test_in_l2_and_l1_it_comes_near_the_closed_form_on_a_linear_model(norm: str, shape: tuple[int, ...], factor: float) -> None:
+    """Nearer for vectors: in an image, bumps of three pixels and more are a poor likeness of weights without any order."""
     model = Recorded(shape, classes=2, seed=5)
     x = torch.full((4, *shape), 0.5)
     y = model(x).argmax(1)
@@ -383,7 +387,7 @@ def test_in_l2_and_l1_it_comes_near_the_closed_form_on_a_linear_model(norm: str,
     least = gap / torch.linalg.vector_norm(slope, 2 if norm == "l2" else INF, dim=1)
     ball = Ball(float(least.max()) * factor, norm, -99.0, 99.0)
     o = Oracle(Torch(model, outputs="logits"), x, y, Threat("t", ball, access=Access.SCORE))
-    ATTACKS["square"].bind(queries=4000)(o)
+    ATTACKS["square"].bind(queries=3000)(o)
     assert o.outcome.broken.all()
 
 
@@ -393,13 +397,14 @@ def test_goals_that_want_a_class_are_met_with_cross_entropy_as_published(norm: s
     model = Recorded(shape, classes=5)
     x = torch.rand(12, *shape, generator=torch.Generator().manual_seed(1))
     y = model(x).argmax(1)
-    eps = {"linf": 0.45, "l2": 2.5, "l1": 12.0}[norm]
-    o = Oracle(Torch(model, outputs="logits"), x, y, Threat("t", Ball(eps, norm), goal=Goal(wanted=1), access=Access.SCORE))
-    ATTACKS["square"].bind(queries=1500, loss="cross-entropy")(o)
+    wanted = int(model(x).mean(0).argsort()[-2])
+    eps = {"linf": 0.3, "l2": 2.0, "l1": 10.0}[norm]
+    o = Oracle(Torch(model, outputs="logits"), x, y, Threat("t", Ball(eps, norm), goal=Goal(wanted=wanted), access=Access.SCORE))
+    ATTACKS["square"].bind(queries=1000, loss="cross-entropy")(o)
     r = o.outcome
-    assert torch.equal(r.eligible, y != 1)
+    assert torch.equal(r.eligible, y != wanted)
     assert r.broken[r.eligible].all()
-    assert (model(r.best[r.broken]).argmax(1) == 1).all()
+    assert (model(r.best[r.broken]).argmax(1) == wanted).all()
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -418,14 +423,15 @@ def test_answers_that_are_not_numbers_are_never_kept() -> None:
     class Broken(Recorded):
         def forward(self, x: Tensor) -> Tensor:
             z = super().forward(x)
-            return torch.where((torch.arange(len(z)) == 0)[:, None] & (len(self.asked) > 1), torch.nan, z)
+            return torch.where((torch.arange(len(z)) == 0)[:, None] & (len(self.asked) > 3), torch.nan, z)
 
     model = Broken((1, 6, 6))
     x = torch.full((2, 1, 6, 6), 0.5)
     o = Oracle(Torch(model, outputs="logits"), x, model(x).argmax(1), Threat("t", Ball(0.01), access=Access.SCORE), settle="nearest")
-    ATTACKS["square"].bind(queries=30)(o)
-    asked = torch.stack(model.asked[2:])[:, 0]
-    assert (asked[-1] != asked[0]).float().mean() < 0.9, "the row that answers NaN goes on from its start"
+    ATTACKS["square"].bind(queries=100)(o)
+    start = model.asked[2][0]
+    moved = torch.stack(model.asked[60:])[:, 0] != start
+    assert (moved.flatten(1).sum(1) == 1).all(), "each question is one pixel away from the start, which was the last answer with a value"
     assert not o.outcome.broken[0]
 
 

@@ -120,7 +120,7 @@ class Trap(nn.Module):
 
 
 def decoyed(attack: object, model: nn.Module | None = None, **settings: object) -> bool:
-    o = siege(model or Decoy(), Ball(0.05), x=middle(1, 6), y=torch.tensor([0]))
+    o = siege(model or Decoy(), Ball(0.05), x=middle(1, 40), y=torch.tensor([0]))
     attack(o, **settings)  # type: ignore[operator]
     return bool(o.outcome.broken[0])
 

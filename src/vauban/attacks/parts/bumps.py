@@ -69,7 +69,7 @@ def draw_pairs(o: Oracle, frame: Frame, part: Callable[[int], float], first: int
     (height, width), p = block.sides, o.ball.p
     if frame.image:
         both = torch.stack([bump(height, width, p).flatten(), bump(width, height, p).T.flatten()])
-        shape = both.to(o.x)[block.turned][:, :, None]
+        shape = both.to(o.x)[o.noise.integers(2, block.questions)][:, :, None]
     else:
         shape = o.x.new_full((width,), width ** (-1 / p))
     return o.rows(place=place, other=other, bump=shape * (2 * block.up - 1))

@@ -76,13 +76,11 @@ class Block:
         sides: height and width of the windows.
         place: int64 (rows, questions, each, G, m), where their features lie in the flattened inputs.
         up: int64 (rows, questions, G, 1) for an image, (rows, questions, 1, m) for a vector: 0 or 1, as likely.
-        turned: int64 (rows, questions): 0 or 1, as likely.
     """
 
     sides: tuple[int, int]
     place: Tensor
     up: Tensor
-    turned: Tensor
 
     @property
     def questions(self) -> int:
@@ -102,8 +100,7 @@ def draw(o: Oracle, frame: Frame, sides: Callable[[int], tuple[int, int]], first
     count = next((k for k in range(1, most) if sides(first + k) != size), most)
     at = o.noise.uniform(count, each, 2)
     place = _in_image(o, frame, at, size) if frame.image else _in_vector(o, frame, at, size[1])
-    groups = (frame.channels, 1) if frame.image else (1, size[1])
-    return Block(size, place, o.noise.integers(2, count, *groups), o.noise.integers(2, count))
+    return Block(size, place, o.noise.integers(2, count, *((frame.channels, 1) if frame.image else (1, size[1]))))
 
 
 def _in_image(o: Oracle, frame: Frame, at: Tensor, sides: tuple[int, int]) -> Tensor:

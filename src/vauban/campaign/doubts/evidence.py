@@ -33,7 +33,7 @@ def too_few_rows(scene: Scene) -> Doubt | None:
 def access_not_used(scene: Scene) -> Doubt | None:
     """The threat grants answers that no attack asked for: the number says how the model stands a weaker attacker."""
     granted = scene.siege.threat.access
-    used = max((a.facts.access for a in scene.siege.attacks), default=Access.NONE)
+    used = max((a.facts.access for a in scene.siege.attacks if not a.facts.proof), default=Access.NONE)
     if used >= granted:
         return None
     name = granted.name.lower()
@@ -44,11 +44,10 @@ def access_not_used(scene: Scene) -> Doubt | None:
 
 def time_limit(scene: Scene) -> Doubt | None:
     """An attack was cut short by the campaign's time limit."""
-    cut = [a.label for a in scene.attacks if a.stopped]
-    if not cut:
+    if not scene.cut:
         return None
     limit = scene.siege.threat.seconds
-    return Doubt("time-limit", f"the limit of {limit:g} seconds stopped {', '.join(cut)}; a longer run may break more rows")
+    return Doubt("time-limit", f"the limit of {limit:g} seconds stopped {', '.join(scene.cut)}; a longer run may break more rows")
 
 
 def unverified(scene: Scene) -> Doubt | None:

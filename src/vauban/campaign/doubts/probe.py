@@ -111,7 +111,7 @@ class Probe:
 
     def fell_to(self, *access: Access) -> Tensor:
         """Rows that fell in the campaign to an attack that asks for exactly this, bool."""
-        places = [place for place, a in enumerate(self.siege.attacks) if a.facts.access in access]
+        places = [place for place, a in enumerate(self.siege.attacks) if a.facts.access in access and not a.facts.proof]
         hit = self.scene.rows[np.isin(self.scene.by, places)]
         return torch.isin(self.ids, torch.from_numpy(hit))
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from vauban.campaign.plan import Plan, Siege
 from vauban.campaign.record import AttackResult, Doubt, Rate
 
+TIME_LIMIT = "time limit"
+"""Why an attack stopped that the time limit cut short."""
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -53,6 +55,11 @@ class Scene:
     nonfinite: int = 0
     bad_gradient: int = 0
     unverified: int = 0
+
+    @property
+    def cut(self) -> list[str]:
+        """The labels of the attacks that the time limit cut short."""
+        return [a.label for a in self.attacks if a.stopped == TIME_LIMIT]
 
     def settings(self, place: int) -> dict[str, Any]:
         """The settings of an attack."""

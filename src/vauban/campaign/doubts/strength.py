@@ -47,7 +47,7 @@ def _unbounded(probe: Probe) -> Attack:
 def more_steps_help(scene: Scene) -> Doubt | None:
     """Rows that withstood the campaign fall when its longest climb is made longer, four times if it is short."""
     probe = probe_of(scene)
-    if not probe.has_gradient or not len(probe.survivors) or any(a.stopped for a in scene.attacks):
+    if not probe.has_gradient or not len(probe.survivors) or scene.cut:
         return None
     longer, rows = _longer(probe), probe.nearest
     fell = int(probe.broken(longer, rows=rows).sum())
@@ -64,7 +64,7 @@ def _longer(probe: Probe) -> Attack:
     """PGD with four times the steps of the campaign's longest climb (twice, from 100 on), half as far but able to cross the ball."""
     if probe.siege.threat.perturbation.kind == "l0":
         return find("fmn").bind(steps=400)
-    steps = 25 if probe.longest is None else steps_of(probe.longest)
+    steps = steps_of(probe.climb)
     step: float = probe.climb.settings["step"] if probe.climb.name in ("pgd", "bim") else 0.1
     return find("pgd").bind(steps=min(4 * steps, max(2 * steps, 200)), step=max(step / 2, 1 / steps), loss="margin")
 
@@ -72,7 +72,7 @@ def _longer(probe: Probe) -> Attack:
 def loss_still_rising(scene: Scene) -> Doubt | None:
     """The campaign's longest climb still gained in its last steps, on rows that would fall to as many steps more at that pace."""
     probe = probe_of(scene)
-    if not probe.has_gradient or not len(probe.survivors) or probe.longest is None or any(a.stopped for a in scene.attacks):
+    if not probe.has_gradient or not len(probe.survivors) or probe.longest is None or scene.cut:
         return None
     rising = _rising(probe)
     if rising < enough(probe, RISE):
@@ -94,7 +94,8 @@ def _rising(probe: Probe) -> int:
     last = min(LAST, t // 4)
     end, before, begin = best[-1], best[-1 - last], best[0]
     rose = torch.isfinite(begin) & (end - before > RISE * (end - begin)) & (end + (end - before) / last * t > 0)
-    if any(a.facts.access >= Access.GRADIENT and not a.facts.minimal and not steps_of(a) for a in probe.siege.attacks):
+    single = (a for a in probe.siege.attacks if not (a.facts.minimal or a.facts.proof or steps_of(a)))
+    if any(a.facts.access >= Access.GRADIENT for a in single):
         rose &= end > probe.one_step.best[-1][probe.survivors]
     return int((rose & ~probe.climbed.broken).sum())
 

@@ -13,8 +13,13 @@ from vauban.doors.oracle.book import Attempt, Book
 from vauban.doors.oracle.judge import Referee, Win
 from vauban.doors.oracle.passes import Chunks, gradient_of
 from vauban.doors.oracle.view import FOREVER, View
+from vauban.geometry import norms_of_rows
 from vauban.noise import RowNoise
 from vauban.target import Surrogate, Target
+
+
+CLEARLY = 2.0**-16
+"""By how much, relatively, a float32 norm must exceed a kept distance to be larger beyond doubt."""
 
 
 class Question(NamedTuple):
@@ -213,6 +218,11 @@ class Desk:
         if not bool(met.any()):
             return met, False
         rows = torch.arange(len(view), device=z.device) if batch.rows is None else batch.rows
+        idle = self._idle(view, batch, met, rows)
+        if idle is not None:
+            met = met & ~idle
+            if not bool(met.any()):
+                return idle, False
         noise = view.noise.fork("judge").take(rows) if self.target.randomised else None
         win = self.referee.verify(batch.x, batch.v, met, batch.aim, noise, view.body)
         newly, fooled = False, win.index
@@ -225,7 +235,19 @@ class Desk:
             newly = self.book.keep(
                 view.index[of], win.v, win.distance, number, win.share, eps=self.referee.body.eps, by=by, taken=view.gradients.spent[of]
             )
-        return torch.zeros_like(met).index_fill(0, fooled, value=True), newly
+        verified = torch.zeros_like(met).index_fill(0, fooled, value=True)
+        return verified if idle is None else verified | idle, newly
+
+    def _idle(self, view: View, batch: Batch, met: Tensor, rows: Tensor) -> Tensor | None:
+        """Successes of a search without a radius that need no closer look, bool (m,): inside the box, and no nearer than what is kept already.
+
+        None where that is not plain. Most answers of a minimum-norm attack are of this kind.
+        """
+        if view.body.eps < math.inf or self.target.randomised or not view.body.holds(batch.v):
+            return None
+        size = norms_of_rows(batch.v - self.space.start(batch.x), view.body.p, view.v0.ndim - 1)
+        kept = self.book.distance[view.index[rows]].to(size)
+        return met & (size > kept * (1 + CLEARLY))
 
     def _finite_scores(self, view: View, batch: Batch, z: Tensor) -> Tensor:
         """Which answers are finite; the rows of the others are noted for a doubt."""

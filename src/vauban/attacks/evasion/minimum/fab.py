@@ -74,7 +74,10 @@ def _over(o: Oracle, x: Tensor, lead: Tensor, normal: Tensor, alpha_max: float, 
 
 
 def _pulled_back(o: Oracle, x: Tensor, beta: float) -> Tensor:
-    """Points that fool, back to `beta` of their change; the others as they are."""
+    """Points that fool, back to `beta` of their change; the others as they are.
+
+    A forward pass of its own: two of three points or more fool, and taking the gradient on the way would be wasted on them.
+    """
     share = torch.where(o.fooled(x), beta, 1.0).to(x.dtype)
     return torch.lerp(o.x, x, per_row(share, x))
 

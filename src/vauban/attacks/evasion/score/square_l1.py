@@ -56,8 +56,8 @@ class Spikes:
         s.tried = self._projected(d.scatter_(1, other, 0.0).scatter_(1, place, new.flatten(1)))
 
     def keep(self, better: Tensor) -> None:
-        """Keep the moves of these rows, bool (n,)."""
-        self.s.x = torch.where(better[:, None], self.s.tried, self.s.x)
+        """Keep the moves of these rows, bool (n,), and take the others back."""
+        self.s.x = self.s.tried = torch.where(better[:, None], self.s.tried, self.s.x)
 
     def _projected(self, d: Tensor) -> Tensor:
         s = self.s

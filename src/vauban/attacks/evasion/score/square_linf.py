@@ -14,8 +14,8 @@ from vauban.doors import Oracle, Rows
 class Corners:
     """A corner of the ball (and the box) for each row, and one move away from it (Andriushchenko et al. 2020, algorithm 2).
 
-    It begins with vertical stripes of random signs. A move that would change nothing turns its signs round, so that no question is asked
-    twice in a row.
+    It begins with vertical stripes of random signs. Moves are drawn for many questions at once; one that would then change nothing turns its
+    signs round, so that hardly a question is asked twice (of those that AutoAttack asks on MNIST, 29 % are).
 
     Args:
         o: the oracle.
@@ -42,11 +42,9 @@ class Corners:
         """Move a window of each row, in place: all of a channel in it (each feature of a vector) to one end of its range."""
         if turn >= self.until:
             self._draw(turn)
-        s, place, end = self.s, self.block.place.select(1, turn - self.first), self.block.end.select(1, turn - self.first)
-        old = s.x.gather(1, place)
-        same = (s.ends.gather(1, end) == old).all(1, keepdim=True)
-        new = s.ends.gather(1, end ^ same)
-        s.x.scatter_(1, place, new)
+        place, new = self.block.place.select(1, turn - self.first), self.block.new.select(1, turn - self.first)
+        old = self.s.x.gather(1, place)
+        self.s.x.scatter_(1, place, new)
         self.moved = place, old, new
 
     def keep(self, better: Tensor) -> None:
@@ -55,7 +53,10 @@ class Corners:
         self.s.x.scatter_(1, place, torch.where(better[:, None], new, old))
 
     def _draw(self, turn: int) -> None:
-        block = draw(self.o, self.frame, lambda i: self.frame.sides(self.part(i)), turn)
+        block, s = draw(self.o, self.frame, lambda i: self.frame.sides(self.part(i)), turn), self.s
         self.first, self.until = turn, turn + block.questions
-        place = block.place[:, :, 0]
-        self.block = self.o.rows(place=place.flatten(2), end=(2 * place + block.up).flatten(2))
+        places = block.place[:, :, 0]
+        place, end = places.flatten(1), torch.add(block.up, places, alpha=2).flatten(2)
+        same = (s.ends.gather(1, end.flatten(1)) == s.x.gather(1, place)).view(end.shape).all(2, keepdim=True)
+        new = s.ends.gather(1, (end ^ same).flatten(1))
+        self.block = self.o.rows(place=places.flatten(2), new=new.view(end.shape))
