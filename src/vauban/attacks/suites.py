@@ -44,7 +44,7 @@ def _vauban(threat: Threat) -> list[Attack]:
         *([_a("jsma")] if kind == "l0" else []),
         *([_a("apgd", large_eps=True, loss="margin")] if kind == "l1" else []),
         _a("linear-bounds"),
-        _a("square", queries=1000),
+        _a("square", queries=2000, hope=0.1),
         *([] if curve is None else [_a(curve[0], steps=curve[1])]),
     ]
 

@@ -51,6 +51,17 @@ def test_a_fine_grid_finds_nothing_where_something_is_certified(plane, norm: str
     assert certified["alpha"].sum() >= 0.8 * stands.sum() > 10  # and most of what stands is certified
 
 
+def test_lines_certify_what_intervals_cannot_and_their_slopes_a_little_more(plane) -> None:
+    target, x, y = plane
+    for norm, eps in (("linf", 0.1), ("l2", 0.14)):
+        low, middle, high = (certify(target, x, y, Ball(eps, norm), level=level) for level in ("interval", "crown", "alpha"))
+        assert low.certified.sum() + 5 < middle.certified.sum() <= high.certified.sum()
+        assert bool((middle.margin > low.margin)[~low.certified & (middle.margin > 0)].all())
+        open_ = ~middle.certified
+        assert bool((high.margin >= middle.margin)[open_].all())
+        assert (high.margin > middle.margin + 1e-3)[open_].sum() >= 5
+
+
 def test_pgd_breaks_nothing_that_is_certified(plane) -> None:
     target, x, y = plane
     for norm in ("linf", "l2", "l1"):

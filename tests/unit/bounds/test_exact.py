@@ -10,6 +10,7 @@ from scipy.optimize import linprog, minimize
 from torch import Tensor, nn
 
 from vauban.bounds import certified_radius, certify
+from vauban.bounds import region as region_module
 from vauban.bounds.limits import LEVELS
 from vauban.bounds.region import Region
 from vauban.geometry import body_of
@@ -140,8 +141,10 @@ def test_a_batch_norm_between_layers_costs_nothing() -> None:
     torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
 
 
-def test_the_least_over_a_euclidean_ball_is_never_too_high() -> None:
-    """With rooms and coefficients of all sizes the price has not settled after few turns: what is found must still be a lower bound."""
+@pytest.mark.parametrize("turns", [1, 4])
+def test_the_least_over_a_euclidean_ball_is_never_too_high(monkeypatch, turns: int) -> None:
+    """With rooms and coefficients of all sizes the price has not settled after a turn: what is found must still be a lower bound."""
+    monkeypatch.setattr(region_module, "NARROWINGS", turns)
     torch.manual_seed(0)
     x = torch.rand(40, 300, dtype=Double) ** 12
     a = torch.randn(1, 40, 300, dtype=Double).exp() ** 3

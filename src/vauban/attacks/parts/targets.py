@@ -30,7 +30,8 @@ def towards(target: Tensor) -> Loss:
 def dlr_towards(target: Tensor) -> Loss:
     """`towards`, over z(1) - (z(3) + z(4)) / 2: invariant to shift and scale (Croce and Hein 2020, arXiv:2003.01690, equation 7).
 
-    With three classes the divisor is z(1) - z(3); with two nothing is left to scale by, and it is the lead itself.
+    With three classes the divisor is z(1) - (z(2) + z(3)) / 2, since z(1) - z(3) would leave a target that ranks third no gradient; with two
+    nothing is left to scale by, and it is the lead itself.
     """
 
     def ratio(aim: Aim, z: Tensor) -> Tensor:
@@ -39,7 +40,7 @@ def dlr_towards(target: Tensor) -> Loss:
         if classes == 2:
             return lead
         top = z.topk(min(classes, 4), dim=1).values
-        third = top[:, 2] if classes == 3 else (top[:, 2] + top[:, 3]) / 2
+        third = top[:, -2:].mean(1)
         return lead / (top[:, 0] - third + 1e-12)
 
     return ratio

@@ -17,7 +17,6 @@ from vauban.geometry import norms_of_rows
 from vauban.noise import RowNoise
 from vauban.target import Surrogate, Target
 
-
 CLEARLY = 2.0**-16
 """By how much, relatively, a float32 norm must exceed a kept distance to be larger beyond doubt."""
 
