@@ -131,6 +131,13 @@ class Oracle(Stage):
         trailing = (self.classes,) if loss is None else ()
         return self._ask(Question(v, where, loss or _all_scores, trailing, truth=self._asks_target()))[1]
 
+    def conclude(self, v: Tensor, loss: Loss) -> Tensor:
+        """Hand in the end of a run and learn what `look` tells about it, with one question to the target where `look` is one."""
+        value = self.look(v, loss)
+        if not self._asks_target():
+            self.submit(v)
+        return value
+
     def jacobian(self, v: Tensor, loss: Loss | None = None, columns: int = 0, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Several objectives at once, (..., n, k), and their gradients, (..., n, k, *shape): one question and k gradients a row.
 

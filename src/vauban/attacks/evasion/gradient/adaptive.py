@@ -72,7 +72,7 @@ def climb(o: Oracle, s: Rows, this: Round, steps: int, *, diverse: bool) -> None
     for i in o.steps(steps):
         _, gradient = o.ascend(at.x, _objective(this, at))
         at.x = o.project(at.x + o.steepest(gradient, at.x, cosine(i, steps, 1.0, 1e-3) * o.eps))
-    s.top = torch.maximum(s.top, o.look(at.x, Aim.margin))
+    s.top = torch.maximum(s.top, o.conclude(at.x, Aim.margin))
 
 
 def _objective(this: Round, at: Rows) -> Loss:
