@@ -23,7 +23,8 @@ class Certificate:
     """What is proven of some rows.
 
     Attributes:
-        margin: float64 (n,): over the whole ball, the true class beats every class that would be a success by at least this much.
+        margin: float64 (n,): over the whole ball, the true class beats every class that would be a success by at least this much. Rows are
+            not bounded further than the first level that proves them, nor beyond intervals where the clean row is wrong already.
         certified: bool (n,): nothing in the ball is a success; the margin is positive.
     """
 
@@ -91,7 +92,7 @@ def certified_radius(
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Rows and what must be shown of them: a network, clean rows x (n, *shape), true classes y (n,), winning classes (n, classes)."""
+    """What must be shown of some rows: clean x (n, *shape), true classes y (n,), winning classes (n, classes), and up to which level."""
 
     network: Network
     body: Body
@@ -106,27 +107,29 @@ class Case:
 
     @property
     def diameter(self) -> float:
-        """How far apart two inputs of the box can be."""
-        low, high = Body.limits(self.body, self.x[:1])
-        return float(self.body.distance(low, high)[0])
+        """How far apart two inputs can be that are in the box and differ from a row where they may."""
+        low, high = Body.limits(self.body, self.x)
+        return float(self.body.distance(low, high).max()) if len(self.x) else 0.0
 
     def certificate(self, eps: Tensor) -> Certificate:
         """The certificate at a radius for each row, eps (n,)."""
         margin = torch.full((len(self.x),), -INF, dtype=torch.float64, device=self.x.device)
         rows = torch.arange(len(self.x), device=self.x.device)
         with torch.no_grad():
-            clean = self._margins_of(self.network(self.x)) if len(rows) else margin
+            clean = self._clean_margins()
             for level in LEVELS[: LEVELS.index(self.level) + 1]:
                 # rows that are proven need no more, and rows that are wrong as they are can never be
                 todo = rows[(margin <= 0) & (clean > 0)] if level != "interval" else rows
-                for some in todo.split(rows_at_once(self.network.ops, self.x)) if len(todo) else ():
+                for some in todo.split(rows_at_once(self.network.ops, self.x, level)) if len(todo) else ():
                     region = Region.of(self.body, self.x[some], eps[some])
                     found = self.take(some)._bounded(region, level) - self.network.resolution
-                    margin[some] = torch.maximum(margin[some], torch.nan_to_num(found, nan=-INF))
+                    margin[some] = torch.maximum(margin[some], found.masked_fill(found.isnan(), -INF))
         return Certificate(margin, margin > 0)
 
-    def _margins_of(self, z: Tensor) -> Tensor:
-        """The least margin over the winning classes, (n,), of scores (n, classes)."""
+    def _clean_margins(self) -> Tensor:
+        """The least margin over the winning classes of the clean rows, (n,)."""
+        size = rows_at_once(self.network.ops, self.x, "interval")
+        z = torch.cat([self.network(some) for some in self.x.split(size)])
         return (z.gather(1, self.y[:, None]) - z).masked_fill(~self.wins, INF).amin(1)
 
     def _bounded(self, region: Region, level: Level) -> Tensor:

@@ -83,7 +83,7 @@ class Task:
         lo, hi = now.lo.flatten(1).clone(), now.hi.flatten(1).clone()
         widest = max(self.known[at].lo[0].numel() for at in ancestors(self.ops, self.place))
         for some in wanted.split(portion(widest * len(lo))):
-            a = torch.nn.functional.one_hot(some, lo.shape[1]).to(lo)
+            a = _units(some, lo.shape[1])
             lo[:, some], hi[:, some] = self.sides(a.view(len(some), 1, *now.lo.shape[1:]))
         return lo.view_as(now.lo), hi.view_as(now.hi)
 
@@ -97,7 +97,7 @@ class Task:
         lo, hi = (t.transpose(0, 1).flatten(1).clone() for t in (now.lo, now.hi))
         widest = max(known.lo[0].numel() for known in view.known)
         for some in wanted.any(0).flatten(1).any(1).nonzero()[:, 0].split(portion(widest * int(kept.sum()))):
-            a = torch.nn.functional.one_hot(some, len(lo)).to(lo).view(len(some), 1, -1, 1, 1)
+            a = _units(some, len(lo)).view(len(some), 1, -1, 1, 1)
             low, high = inner.sides(a)
             lo[some[:, None], kept], hi[some[:, None], kept] = low.T, high.T
         return lo.view(shape).transpose(0, 1), hi.view(shape).transpose(0, 1)
@@ -106,6 +106,12 @@ class Task:
         """The limits (n, s) of linear functions a (s, n or 1, *shape) of the value."""
         low, high = (self.bounder(self.ops, self.known, self.region, self.place, side) for side in (a, -a))
         return low.T, -high.T
+
+
+def _units(some: Tensor, width: int) -> Tensor:
+    """Unit vectors (s, width), float64, with their ones at `some`."""
+    zeros = torch.zeros(len(some), width, dtype=torch.float64, device=some.device)
+    return zeros.scatter(1, some[:, None], 1.0)
 
 
 def _worth(ops: Sequence[Op], path: list[int], region: Region, level: Level) -> bool:
@@ -146,7 +152,7 @@ def portion(features: int) -> int:
     return max(MEMORY // features, 1)
 
 
-def rows_at_once(ops: Sequence[Op], x: Tensor) -> int:
-    """How many rows to bound at once: some functions of each fit in `MEMORY`."""
+def rows_at_once(ops: Sequence[Op], x: Tensor, level: Level) -> int:
+    """How many rows to bound at once: some functions of each fit in `MEMORY`, or what intervals are made of."""
     widest = max([math.prod(op.shape) for op in ops] + [x[0].numel()])
-    return max(MEMORY // (widest * 64), 1)
+    return max(MEMORY // (widest * (4 if level == "interval" else 64)), 1)

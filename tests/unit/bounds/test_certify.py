@@ -111,6 +111,7 @@ def test_no_rows_have_no_certificates(plane) -> None:
     target, x, y = plane
     found = certify(target, x[:0], y[:0], Ball(0.1))
     assert found.margin.shape == found.certified.shape == (0,)
+    assert certified_radius(target, x[:0], y[:0], Ball()).shape == (0,)
 
 
 @pytest.mark.parametrize(

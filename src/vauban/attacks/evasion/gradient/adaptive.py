@@ -31,7 +31,7 @@ class Round:
 
 FIRST = Round("margin", 30, INF)
 ROUNDS = (
-    Round("cross-entropy", 18, 2.0),
+    Round("cross-entropy", 18, INF),
     Round("probability-margin", 18, 0.7),
     *(Round(up, 18, 0.35) for up in (0, 1, 2)),
     *(Round(up, 18, 0.22) for up in ("margin", "cross-entropy", 3, "probability-margin", 0, 1)),
@@ -46,7 +46,7 @@ ROUNDS = (
     paper="Liu et al. 2022, arXiv:2203.05154 (discarding, diverse starts); Gowal et al. 2019, arXiv:1910.09338 (targets)",
 )
 def adaptive(o: Oracle, steps: Positive = 1.0, rounds: Count = 20, patience: Positive = 1.0) -> None:
-    """Effort where it pays: one margin ascent on all rows, then up to `rounds` others, each on the rows that are near enough to hope for.
+    """Effort where it pays: two ascents on all rows, then others on the rows that are near enough to hope for: `rounds` after the first.
 
     How near a row is: what its margin still lacks, as a share of what it gained since the clean input; free of the scale of the scores, and of
     other rows. A row stays while that share is below the round's bound (times `patience`), or while the last round brought it so much
