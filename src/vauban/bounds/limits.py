@@ -154,5 +154,5 @@ def portion(features: int) -> int:
 
 def rows_at_once(ops: Sequence[Op], x: Tensor, level: Level) -> int:
     """How many rows to bound at once: some functions of each fit in `MEMORY`, or what intervals are made of."""
-    widest = max([math.prod(op.shape) for op in ops] + [x[0].numel()])
+    widest = max([math.prod(op.shape) for op in ops] + [math.prod(x.shape[1:])])
     return max(MEMORY // (widest * (4 if level == "interval" else 64)), 1)

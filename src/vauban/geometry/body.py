@@ -126,6 +126,11 @@ class Body(ABC):
         return float(least) >= self.lo and float(most) <= self.hi
 
     @property
+    def dual(self) -> float:
+        """The exponent of the dual norm, which measures slopes; inf for L0, whose steps move one feature as far as they like."""
+        return {INF: 1.0, 2.0: 2.0}.get(self.p, INF)
+
+    @property
     def width(self) -> float:
         """The range of the widest feature."""
         gap = self.hi - self.lo

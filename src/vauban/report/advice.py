@@ -21,6 +21,32 @@ ADVICE = {
     "noise-beats-gradients": (
         "Blind noise did better than gradients, so the gradients mislead. Declare a surrogate, or attack with scores or labels."
     ),
+    "wrong-normalisation": (
+        "The model may not get the inputs it was made for, or the radius be in other units. Give inputs in [0, 1] and let the target normalise."
+    ),
+    "wrong-output-kind": "The outputs are not what they are declared to be. Say outputs = 'auto', or what they are.",
+    "optimises-at-inference": (
+        "The model optimises while it answers. Attack through that procedure, transfer from the model inside it, and attack with scores."
+    ),
+    "interrupted-graph": "A step on the way has no gradient. Put it into vauban.Preprocessed, which goes straight through it.",
+    "quantised-input": "The answers are a staircase without gradient. Put the rounding into vauban.Preprocessed, which goes straight through it.",
+    "finite-differences-disagree": "The gradient is not the slope of the answers. Find what replaces or cuts it, or attack with scores.",
+    "noisy-loss-surface": (
+        "The gradient says nothing about the next step. Take it from the mean over noise, take longer steps, or attack with scores."
+    ),
+    "too-few-draws": "Gradients differ too much between draws. Take them from an Expectation over as many draws as it says.",
+    "loss-still-rising": "The longest attack was not finished. Give it more steps, or longer ones.",
+    "curve-not-monotone": "With more room the attacks do worse. Shorten their steps, start at the clean input, and add a minimum-norm attack.",
+    "silent-success": "The target answers otherwise where gradients are asked for, and hides successes. Make it answer both alike.",
+    "stopped-by-rejection": (
+        "The attack fooled the classes and not the refusal. Use the margin loss, and a surrogate in which the refusal has a gradient."
+    ),
+    "scores-beat-gradients": (
+        "A search by scores did better than gradients, so the gradients mislead. Declare a surrogate, and keep the search in the campaign."
+    ),
+    "transfer-beats-gradients": (
+        "Gradients of another model did better than those that attacks were given. Give that model as the surrogate."
+    ),
     "access-not-used": (
         "The attacks knew less than the threat allows. Add attacks that ask for scores or labels, or state the weaker threat that was tried."
     ),

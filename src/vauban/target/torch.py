@@ -77,6 +77,7 @@ class Torch(Target):
         self.channels_last = channels_last and first is not None and first.in_channels >= 3  # with fewer channels nothing is gained
         self.layout = torch.channels_last if self.channels_last else torch.contiguous_format
         self._layout = torch.contiguous_format
+        self._laid_out = False
 
     def _channels(self, values: float | Sequence[float] | None) -> Tensor | None:
         return None if values is None else torch.as_tensor(values, dtype=torch.float32, device=self.device)
@@ -119,14 +120,30 @@ class Torch(Target):
             x = x - self._mean.view(-1, *[1] * (x.ndim - 2))
         if self._std is not None:
             x = x / self._std.view(-1, *[1] * (x.ndim - 2))
-        if x.ndim == 4 and self.channels_last:
+        if x.ndim == 4:
             x = x.contiguous(memory_format=self._layout)
-        z = tensor_of(self.model(x), self.name)
+        z = tensor_of(self._called(x), self.name)
         if len(z) != len(x):
             raise BadTarget(f"{self.name}: {len(x)} inputs gave {len(z)} rows of outputs; a classifier answers each input once")
         if self.outputs == "auto":
             self.outputs = recognise(z, self.name)
         return KINDS[self.outputs](z.float() if z.dtype != torch.float64 else z)
+
+    def _called(self, x: Tensor) -> Tensor:
+        """The model's answer; a model whose code needs the usual layout (`.view` after a convolution) is given that from then on."""
+        if not self.channels_last or self._laid_out:
+            return self.model(x)
+        try:
+            z = self.model(x)
+        except RuntimeError as error:
+            if "view size is not compatible" not in str(error):
+                raise
+            self.channels_last, self.layout, self._layout = False, torch.contiguous_format, torch.contiguous_format
+            for p in self.model.parameters():
+                p.data = p.data.contiguous()
+            z = self.model(x.contiguous())
+        self._laid_out = True
+        return z
 
     def scores(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
         with self.held(), torch.no_grad():

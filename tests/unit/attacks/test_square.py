@@ -158,6 +158,7 @@ def test_what_a_mask_forbids_never_changes_and_windows_stay_near_what_it_allows(
     assert changed[..., mask].flatten(1).any(1).all()
     frame = Frame.of(o)
     assert (frame.left, frame.width) == ((2, 3) if len(shape) == 3 else (0, 3))
+    assert mask.flatten()[draw(o, frame, lambda _: frame.sides(0.3), 0).place].all(), "no question is wasted on what cannot change"
 
 
 # ---- the moves in L-infinity ----------------------------------------------------------------------------------------------------------
@@ -293,6 +294,22 @@ def test_the_second_window_is_emptied_and_the_first_gets_its_mass_channel_by_cha
     blend = added + before / before.norm(dim=2, keepdim=True)
     expected = blend / blend.norm(dim=2, keepdim=True) * union.sqrt()[:, :, None]
     assert torch.allclose(new[first].view(3, 2, -1), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_in_l1_the_second_window_is_emptied_and_all_but_the_first_shrinks() -> None:
+    o, _ = recorded((2, 9, 9), Ball(1.0, "l1", -5.0, 5.0))
+    with attacking(o, Access.SCORE):
+        walk = WALKS[1.0](o, lambda _: 0.1)
+        old = (walk.point - o.x).flatten(1)
+        walk.propose(0)
+        new = (walk.point - o.x).flatten(1)
+        first, second = (torch.zeros(3, 162, dtype=torch.bool) for _ in range(2))
+        first.scatter_(1, walk.block.place[:, 0], value=True)
+        second.scatter_(1, walk.block.other[:, 0], value=True)
+    assert (new[second & ~first] == 0).all()
+    rest = ~first & ~second
+    assert (new[rest].abs() < old[rest].abs()).all()
+    assert ((new * first).abs().sum(1) > (old * (first | second)).abs().sum(1)).all()
 
 
 def test_a_bump_that_meets_its_own_mirror_image_keeps_its_mass() -> None:

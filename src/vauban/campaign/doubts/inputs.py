@@ -145,16 +145,16 @@ def quantised_input(scene: Scene) -> Doubt | None:
     level = torch.ones(len(surface), dtype=torch.bool, device=here.device)
     if gradient is not None:
         level &= (gradient == 0).flatten(1).all(1)
-    moved = torch.zeros_like(level)
+    moved, step = torch.zeros_like(level), min(TINY_STEP * surface.width, surface.reach)
     for i in range(4):
         way = surface.signs("stair", i)
-        level &= (surface.scores(surface.x + TINY_STEP * surface.width * way) == here).all(1)
+        level &= (surface.scores(surface.x + step * way) == here).all(1)
         moved |= (surface.scores(surface.x + surface.reach * way) != here).any(1)
     stairs = int((level & moved).sum())
     if 2 * stairs <= len(surface):
         return None
     return Doubt(
         "quantised-input",
-        f"the scores of {stairs} of {len(surface)} rows stay exactly the same under steps of {TINY_STEP * surface.width:.2g} and have no gradient, "
+        f"the scores of {stairs} of {len(surface)} rows stay exactly the same under steps of {step:.2g} and have no gradient, "
         f"but change under steps of {surface.reach:.2g}: the inputs are rounded on the way",
     )

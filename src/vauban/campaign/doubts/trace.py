@@ -69,8 +69,8 @@ class Recorder(Desk):
         reply = super().run(view, batch, q, attempt)
         rows = view.index if batch.rows is None else view.index[batch.rows]
         blank = torch.full((len(rows),), NAN, dtype=torch.float64)
-        margin = blank if reply.z is None else batch.aim.margin(reply.z).double().cpu()
-        flat = blank if reply.gradient is None else (reply.gradient.flatten(1) == 0).all(1).double().cpu()
+        margin = blank if reply.z is None else batch.aim.margin(reply.z).cpu().double()
+        flat = blank if reply.gradient is None else (reply.gradient.flatten(1) == 0).all(1).cpu().double()
         for notes, values in zip((self.notes.rows, self.notes.margin, self.notes.flat), (rows.cpu(), margin, flat), strict=True):
             notes.append(values)
         if reply.z is not None:
@@ -111,7 +111,7 @@ def trace(oracle: Oracle, attack: Callable[[Oracle], None]) -> Trace:
     n = len(broken)
     rows = torch.cat([*notes.rows, torch.zeros(0, dtype=torch.int64)])
     margin, flat = (_columns(rows, torch.cat([*values, torch.zeros(0, dtype=torch.float64)]), n) for values in (notes.margin, notes.flat))
-    return Trace(broken, margin, flat, recorder.point, recorder.refused.cpu(), recorder.fooled.cpu() & ~broken)
+    return Trace(broken, margin, flat, recorder.point.cpu(), recorder.refused.cpu(), recorder.fooled.cpu() & ~broken)
 
 
 def _columns(rows: Tensor, values: Tensor, n: int) -> Tensor:

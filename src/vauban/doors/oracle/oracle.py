@@ -186,8 +186,9 @@ class Oracle(Stage):
             return self._blank(q, lead)
         reply = self.desk.run(view, batch, q, self._attempt)
         met = self._judged(batch, reply.z) if q.truth and reply.z is not None else reply.believed
-        if batch.slot is None and reply.value is not None and reply.gradient is not None:
-            return torch.zeros_like(view.live) if met is None else met, reply.value, reply.gradient
+        if batch.slot is None and reply.value is not None:
+            nothing = view.v0.new_zeros(0) if reply.gradient is None else reply.gradient
+            return torch.zeros_like(view.live) if met is None else met, reply.value, nothing
         blanks = self._blank(q, lead)
         parts = (met, reply.value, reply.gradient)
         return tuple(scattered(batch, part, blank) for part, blank in zip(parts, blanks, strict=True))  # pyright: ignore[reportReturnType]

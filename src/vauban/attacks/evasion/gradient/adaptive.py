@@ -67,8 +67,9 @@ def adaptive(o: Oracle, steps: Positive = 1.0, rounds: Count = 20, patience: Pos
 
 def climb(o: Oracle, s: Rows, this: Round, steps: int, *, diverse: bool) -> None:
     """One ascent by signs (in L2, by unit gradients) whose step falls from the radius to a thousandth along a cosine."""
+    x = diverse_start(o) if diverse else random_start(o)  # rows may fall on the way, and are dropped from `s`
     target = s.ranked[:, this.up % s.ranked.shape[1]] if isinstance(this.up, int) else s.ranked[:, 0]
-    at = o.rows(x=diverse_start(o) if diverse else random_start(o), target=target)
+    at = o.rows(x=x, target=target)
     for i in o.steps(steps):
         _, gradient = o.ascend(at.x, _objective(this, at))
         at.x = o.project(at.x + o.steepest(gradient, at.x, cosine(i, steps, 1.0, 1e-3) * o.eps))

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from vauban.attacks.evasion.gradient.apgd import run
-from vauban.attacks.evasion.minimum.fmn import DUAL
 from vauban.attacks.parts.targets import dlr_towards, ranked_targets
 from vauban.attacks.registry import Count, attack
 from vauban.doors import Aim, Loss, Oracle
@@ -42,7 +41,7 @@ def nearest_targets(o: Oracle, classes: Tensor, most: int) -> Tensor:
     distances: list[Tensor] = []
     for some in classes.split(GROUP, dim=1):
         lead, gradients = o.jacobian(o.x, _leads(some), columns=some.shape[1])
-        slope = norms_of_rows(gradients, DUAL[o.ball.p], o.x.ndim - 1)
+        slope = norms_of_rows(gradients, o.ball.dual, o.x.ndim - 1)
         distances.append(torch.where(slope > 0, -lead / slope, INF))
     order = torch.cat(distances, 1).sort(dim=1, stable=True).indices
     return classes.gather(1, order[:, :most])

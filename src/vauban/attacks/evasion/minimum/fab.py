@@ -10,7 +10,6 @@ from vauban.doors import Aim, Oracle
 from vauban.geometry import norms_of_rows, per_row
 from vauban.threat import INF, Access
 
-DUAL = {INF: 1.0, 2.0: 2.0, 1.0: INF}
 NORMS = ("linf", "l2", "l1")
 PAPER = "Croce and Hein 2020, arXiv:1907.02044, algorithm 1"
 
@@ -32,7 +31,7 @@ def fab(o: Oracle, steps: Count = 100, restarts: Count = 1, alpha_max: Share = 0
         s = o.rows(x=_start(o, restart))
         for _ in o.steps(steps):
             lead, normals = o.jacobian(s.x, leads, columns=classes.won.shape[1])
-            slope = norms_of_rows(normals, DUAL[o.ball.p], o.x.ndim - 1).clamp_min(1e-30)
+            slope = norms_of_rows(normals, o.ball.dual, o.x.ndim - 1).clamp_min(1e-30)
             row, k = torch.arange(len(o), device=lead.device), (lead.abs() / slope).argmin(1)
             s.x = _pulled_back(o, _over(o, s.x, lead[row, k], normals[row, k], alpha_max, eta), beta)
 

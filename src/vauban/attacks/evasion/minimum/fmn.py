@@ -10,8 +10,6 @@ from vauban.doors import Oracle
 from vauban.geometry import norms_of_rows, per_row
 from vauban.threat import INF, Access
 
-DUAL = {INF: 1.0, 2.0: 2.0, 1.0: INF, 0.0: INF}
-
 
 @attack(Access.GRADIENT, on=("linf", "l2", "l1", "l0"), minimal=True, paper="Pintor et al. 2021, arXiv:2102.12827, algorithm 1")
 def fmn(o: Oracle, steps: Count = 100, step: Positive = 1.0, gamma: Share = 0.05, loss: LossName = "margin") -> None:
@@ -43,7 +41,7 @@ def _radius(
         begun = radius.masked_fill(radius == INF, max(0.1 * o.x[0].numel(), 1.0))
         inner = torch.minimum(torch.minimum(begun - 1, (begun * (1 - gamma)).floor()), best)
         return torch.where(fooled, inner, torch.maximum(begun + 1, (begun * (1 + gamma)).floor())).clamp_min(1)
-    slope = norms_of_rows(gradient, DUAL[p], o.x.ndim - 1).clamp_min(1e-12)
+    slope = norms_of_rows(gradient, o.ball.dual, o.x.ndim - 1).clamp_min(1e-12)
     inner = torch.minimum(torch.minimum(radius, size), best) * (1 - gamma)
     # a little beyond the estimate: exactly on the boundary the scores tie, and a tie is the defender's
     outer = torch.where(found, radius * (1 + gamma), (size + value.abs() / slope) * (1 + gamma / 10))

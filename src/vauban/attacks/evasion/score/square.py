@@ -34,7 +34,8 @@ def square(
     """Random search over square windows: what raises the objective is kept, and the windows shrink as the questions go by.
 
     Each restart asks `queries` questions, the start among them. `p_init` is the share of the input in the first windows; `schedule`
-    "published" halves it where AutoAttack does. For goals that want a class, the loss "cross-entropy" was published.
+    "published" halves it where AutoAttack does. For goals that want a class, the loss "cross-entropy" was published. The features of a
+    vector have no neighbours: its windows are as many features, in an order drawn at random for each row again and again.
 
     With `hope`, which costs a question about the clean input, a row is given up once the margin lacks more than hope / (share of the questions
     asked) times what it has gained: 0.1 lost no row on the models it was tuned on, and saved three questions in four.
