@@ -24,7 +24,7 @@ from vauban.attacks.suites import SUITES
 from vauban.campaign import record as records
 from vauban.campaign.file.schema import schema
 from vauban.cli.main import VERBS, application
-from vauban.threat import Ball, Threat, Transformations
+from vauban.threat import Access, Ball, Threat, Transformations
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code it is made from, then run `make docs-pages`. -->\n\n"
@@ -108,8 +108,12 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 def attack_table() -> str:
     """Attacks by norm, as the README shows them."""
     groups = {
-        "gradient, inside the radius": [n for n, r in ATTACKS.items() if r.facts.access and not r.facts.minimal],
+        "gradient, inside the radius": [
+            n for n, r in ATTACKS.items() if r.facts.access > Access.SCORE and not (r.facts.minimal or r.facts.proof)
+        ],
         "gradient, smallest change": [n for n, r in ATTACKS.items() if r.facts.minimal],
+        "scores": [n for n, r in ATTACKS.items() if r.facts.access is Access.SCORE],
+        "proof": [n for n, r in ATTACKS.items() if r.facts.proof],
         "no access": [n for n, r in ATTACKS.items() if not r.facts.access],
     }
 

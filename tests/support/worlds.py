@@ -122,7 +122,9 @@ def besiege(w: World, attack: Attack, threat: Threat, **options: object) -> Orac
     return o
 
 
-CASES = [(name, kind) for name, recipe in sorted(ATTACKS.items()) for kind in recipe.facts.on if not (recipe.facts.couples or recipe.facts.proof)]
+CASES = [
+    (name, kind) for name, recipe in sorted(ATTACKS.items()) for kind in recipe.facts.on if not (recipe.facts.couples or recipe.facts.proof)
+]
 OPTIMISERS = [(name, kind) for name, kind in CASES if not ATTACKS[name].facts.baseline]
 GRADIENTS = [(name, kind) for name, kind in CASES if ATTACKS[name].facts.access is Access.GRADIENT]
 WANTED = Goal(wanted=1)

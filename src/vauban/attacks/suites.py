@@ -37,7 +37,7 @@ def _vauban(threat: Threat) -> list[Attack]:
     kind = threat.perturbation.kind
     curve = CURVE.get(kind)
     return [
-        _a("uniform-noise"),
+        *(map(_a, BASELINES) if threat.access < Access.SCORE else [_a("uniform-noise")]),
         _a("spatial"),
         _a("fgsm"),
         _a("adaptive"),
