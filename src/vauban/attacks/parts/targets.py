@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from vauban.attacks.parts.losses import over_spread
 from vauban.doors import Aim, Loss, Oracle
 from vauban.threat import INF
 
@@ -35,13 +36,9 @@ def dlr_towards(target: Tensor) -> Loss:
     """
 
     def ratio(aim: Aim, z: Tensor) -> Tensor:
-        lead = _score(z, aim.of(target)) - _loser(aim, z)
-        classes = z.shape[1]
-        if classes == 2:
-            return lead
-        top = z.topk(min(classes, 4), dim=1).values
-        third = top[:, -2:].mean(1)
-        return lead / (top[:, 0] - third + 1e-12)
+        if z.shape[1] == 2:
+            return towards(target)(aim, z)
+        return over_spread(z, aim.of(target), aim.best_loser(z.detach()) if aim.wanted else aim.y)
 
     return ratio
 
