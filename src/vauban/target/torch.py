@@ -39,7 +39,7 @@ class Torch(Target):
     Raises:
         BadTarget: the model is no classifier (regression, multi-label, detection), on the first inputs it sees.
 
-    >>> target = Torch(nn.Linear(4, 3))
+    >>> target = Torch(nn.Linear(4, 3), outputs="logits")
     >>> target.scores(torch.zeros(2, 4)).shape
     torch.Size([2, 3])
     """

@@ -28,7 +28,7 @@ def test_init_writes_a_file_that_can_be_read(vauban: Run, tmp_path: Path) -> Non
         "norm": "l2",
         "eps": 0.5,
         "goal": {"wanted": "live", "from": ["spoof"]},
-        "suite": "standard",
+        "suite": "vauban",
     }
     assert raw["promise"] == {"insider": {"robust_accuracy": 0.4}}
 

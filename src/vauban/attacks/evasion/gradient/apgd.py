@@ -47,7 +47,8 @@ def climb(o: Oracle, loss: Loss, steps: int, x: Tensor, *, eot: int = 1) -> None
     """One run in L-infinity or L2 from the points x (n, *shape) of the ball: x+ = P(x + a (z - x) + (1 - a) (x - x-)), z = P(x + eta g).
 
     As published: the first step is twice the radius; g is the sign of the gradient, or the gradient over its norm; in L2, P shrinks the
-    change to the radius and then clamps it to the box.
+    change to the radius and then clamps it to the box. The first period counts a rise over the start, as the paper has it and the authors'
+    code does not.
     """
     n = len(x)
     s = o.rows(

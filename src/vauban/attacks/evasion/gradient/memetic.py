@@ -7,12 +7,14 @@ from vauban.attacks.parts.hope import lacking
 from vauban.attacks.parts.leaking import Leaking
 from vauban.attacks.parts.select import cosine
 from vauban.attacks.parts.starts import random_start
-from vauban.attacks.registry import Count, Positive, Share, attack
-from vauban.doors import Oracle, Rows
+from vauban.attacks.registry import Count, Natural, Positive, Share, attack
+from vauban.doors import Aim, Oracle, Rows
 from vauban.threat import INF, Access
 
 NEAR = 0.1
 """A parent's lead may be behind the best one's by this share of what the best has gained since the clean input."""
+FAR = 0.25
+"""A row whose margin lacks more than this share of what it gained is left at once."""
 
 
 @attack(
@@ -24,24 +26,26 @@ def memetic(
     o: Oracle,
     generations: Count = 5,
     probes: Count = 12,
-    steps: Count = 50,
+    steps: Count = 40,
     targets: Count = 9,
     parents: Count = 6,
     fresh: Share = 0.15,
     step: Positive = 0.5,
-    hope: Positive = 0.2,
+    hope: Natural = 0.01,
 ) -> None:
-    """Children of the best ends of earlier ascents, each ascended in turn through ReLUs that leak backwards at first.
+    """Children of the best ends of earlier ascents, each ascended in turn through ReLUs that at first leak backwards.
 
-    An ascent for each of the `targets` likeliest wrong classes finds out which are near; `probes` ascents from random points head for
-    those; and then, generation by generation, as many from points whose features come from two of the `parents` best ends, and a share
-    `fresh` from a random point. The first step of an ascent is `step` radii long, and they fall to a thousandth of that along a cosine. A
-    row leaves when its best margin still lacks more than a share `hope` of what it has gained since the clean input.
+    A short ascent for each of the `targets` likeliest wrong classes finds out which are near, and `probes` ascents from random points head
+    for those. Then, generation by generation, as many ascents start where each feature comes from one of two of the `parents` best ends, or
+    for a share `fresh` of the features from a random point. The first step of an ascent is `step` radii long, and they fall to a thousandth
+    of that along a cosine. A row stays while what its margin still lacks is less than a share `hope` of what it has gained since the clean
+    input, or while the last generation brought it so much nearer that as much again in every one left would do.
     """
     z = o.look(o.x)
     k = min(targets, int(o.aim.wins.sum(1).amin()))
     ranked = z.masked_fill(o.aim.loses, -INF).topk(k, dim=1).indices
-    pool = o.rows(x=_random(o, k), target=ranked, lead=o.x.new_full((len(o), k), -INF), clean=o.aim.margin(z))
+    lead = o.x.new_full((len(o), k), -INF)
+    pool = o.rows(x=_random(o, k), target=ranked, lead=lead, clean=o.aim.margin(z), lacks=torch.ones_like(lead[:, 0]))
     for generation in o.restarts(generations + 1):
         if generation == 0:
             _climb(o, pool, max(steps // 2, 1), step)
@@ -50,7 +54,9 @@ def memetic(
             _climb(o, young, steps, step)
             _join(pool, young)
         _keep(pool, parents)
-        o.leave(lacking(pool.lead[:, 0], pool.clean) > hope)
+        near = lacking(o.conclude(pool.x[:, 0], Aim.margin), pool.clean)
+        o.leave((near > FAR) | ((near > hope) & (near > (pool.lacks - near) * (generations - generation))))
+        pool.lacks = near
 
 
 def _random(o: Oracle, count: int) -> Tensor:
@@ -59,7 +65,7 @@ def _random(o: Oracle, count: int) -> Tensor:
 
 
 def _climb(o: Oracle, s: Rows, steps: int, step: float) -> None:
-    """Ascend from s.x (n, count, *shape) towards s.target (n, count); s.lead is how far the ends came. Leaks close halfway."""
+    """Ascend from s.x (n, count, *shape) towards s.target (n, count); s.lead is how far the ends came. The leaks close halfway."""
     leaking = Leaking(o, s.x.shape[1])
     for i in o.steps(steps):
         leaking.strength = max(1 - 2 * i / steps, 0.0)
@@ -80,8 +86,7 @@ def _children(o: Oracle, pool: Rows, count: int, fresh: float) -> Rows:
         lot = o.noise.uniform(count, *o.x.shape[1:])
         x = torch.where(lot < fresh, x, torch.where(lot < (1 + fresh) / 2, pool.x[row, one], pool.x[row, two]))
         x = o.project(x.transpose(0, 1)).transpose(0, 1)
-    target = pool.target.gather(1, one)
-    return o.rows(x=x, target=target, lead=pool.lead.gather(1, one))
+    return o.rows(x=x, target=pool.target.gather(1, one), lead=pool.lead.gather(1, one))
 
 
 def _join(pool: Rows, young: Rows) -> None:
@@ -91,7 +96,7 @@ def _join(pool: Rows, young: Rows) -> None:
 
 def _keep(pool: Rows, most: int) -> None:
     """The points with the greatest leads, best first."""
-    pool.lead, best = pool.lead.sort(dim=1, descending=True, stable=True)
-    best, pool.lead = best[:, :most], pool.lead[:, :most]
+    ordered, order = pool.lead.sort(dim=1, descending=True, stable=True)
+    best, pool.lead = order[:, :most], ordered[:, :most]
     pool.target = pool.target.gather(1, best)
     pool.x = pool.x[torch.arange(len(best), device=best.device)[:, None], best]
