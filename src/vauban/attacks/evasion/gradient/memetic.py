@@ -13,7 +13,7 @@ from vauban.threat import INF, Access
 
 NEAR = 0.1
 """A parent's lead may be behind the best one's by this share of what the best has gained since the clean input."""
-FAR = 0.25
+FAR = 0.5
 """A row whose margin lacks more than this share of what it gained is left at once."""
 
 
@@ -35,33 +35,40 @@ def memetic(
 ) -> None:
     """Children of the best ends of earlier ascents, each ascended in turn through ReLUs that at first leak backwards.
 
-    A short ascent for each of the `targets` likeliest wrong classes finds out which are near, and `probes` ascents from random points head
-    for those. Then, generation by generation, as many ascents start where each feature comes from one of two of the `parents` best ends, or
-    for a share `fresh` of the features from a random point. The first step of an ascent is `step` radii long, and they fall to a thousandth
-    of that along a cosine. A row stays while what its margin still lacks is less than a share `hope` of what it has gained since the clean
-    input, or while the last generation brought it so much nearer that as much again in every one left would do.
+    Half an ascent for each of the `targets` likeliest wrong classes, the first two before the others, finds out which are near, and `probes`
+    ascents from random points head for those. Then, generation by generation, as many ascents start where each feature comes from one of
+    two of the `parents` best ends, or for a share `fresh` of the features from a random point. The first step of an ascent is `step` radii
+    long, and they fall to a thousandth of that along a cosine. A row stays while what its margin still lacks is less than a share `hope` of
+    what it has gained since the clean input, or while the last generation brought it so much nearer that as much again in every one left
+    would do.
     """
     z = o.look(o.x)
-    k = min(targets, int(o.aim.wins.sum(1).amin()))
-    ranked = z.masked_fill(o.aim.loses, -INF).topk(k, dim=1).indices
-    lead = o.x.new_full((len(o), k), -INF)
-    pool = o.rows(x=_random(o, k), target=ranked, lead=lead, clean=o.aim.margin(z), lacks=torch.ones_like(lead[:, 0]))
-    for generation in o.restarts(generations + 1):
-        if generation == 0:
-            _climb(o, pool, max(steps // 2, 1), step)
+    ranked = z.masked_fill(o.aim.loses, -INF).topk(min(targets, int(o.aim.wins.sum(1).amin())), dim=1).indices
+    pool = _probes(o, ranked[:, :0])
+    row = o.rows(ranked=ranked, clean=o.aim.margin(z), lacks=torch.ones(len(o), dtype=o.x.dtype, device=o.x.device))
+    for turn in o.restarts(generations + 2):
+        if turn < 2:
+            young = _probes(o, row.ranked[:, :2] if turn == 0 else row.ranked[:, 2:])
         else:
-            young = _children(o, pool, probes, 1.0 if generation == 1 else fresh)
-            _climb(o, young, steps, step)
-            _join(pool, young)
-        _keep(pool, parents)
-        near = lacking(o.conclude(pool.x[:, 0], Aim.margin), pool.clean)
-        o.leave((near > FAR) | ((near > hope) & (near > (pool.lacks - near) * (generations - generation))))
-        pool.lacks = near
+            young = _children(o, pool, row.clean, probes, 1.0 if turn == 2 else fresh)
+        _climb(o, young, steps if turn >= 2 else max(steps // 2, 1), step)
+        _join(pool, young, parents)
+        near = lacking(o.conclude(pool.x[:, 0], Aim.margin), row.clean)
+        o.leave((near > FAR) | ((near > hope) & (near > (row.lacks - near) * (generations + 1 - turn))))
+        if turn:
+            row.lacks = near
 
 
 def _random(o: Oracle, count: int) -> Tensor:
     """Random points of the ball, (n, count, *shape)."""
+    if not count:
+        return o.x[:, None][:, :0]
     return torch.stack([random_start(o) for _ in range(count)]).transpose(0, 1)
+
+
+def _probes(o: Oracle, target: Tensor) -> Rows:
+    """Points to ascend from, x (n, count, *shape), each with the class it heads for (n, count), and its lead there, (n, count)."""
+    return o.rows(x=_random(o, target.shape[1]), target=target, lead=torch.full_like(target, -INF, dtype=o.x.dtype))
 
 
 def _climb(o: Oracle, s: Rows, steps: int, step: float) -> None:
@@ -75,28 +82,24 @@ def _climb(o: Oracle, s: Rows, steps: int, step: float) -> None:
             s.x = o.project(x + o.steepest(up, x, cosine(i, steps, step, step / 1000) * o.eps)).transpose(0, 1)
 
 
-def _children(o: Oracle, pool: Rows, count: int, fresh: float) -> Rows:
-    """Points that take each feature from one of two parents, or with chance `fresh` from a random point; the first parent's target is theirs."""
-    room = NEAR * (pool.lead[:, :1] - pool.clean[:, None])
+def _children(o: Oracle, pool: Rows, clean: Tensor, count: int, fresh: float) -> Rows:
+    """Points that take each feature from one of two parents, or with chance `fresh` from a random point; they head where the first one did."""
+    room = NEAR * (pool.lead[:, :1] - clean[:, None])
     near = (pool.lead >= pool.lead[:, :1] - room).sum(1, keepdim=True).clamp_min(1)
-    row = torch.arange(len(o), device=o.x.device)[:, None]
     one, two = (o.noise.integers(1 << 30, count) % near for _ in range(2))
-    x = _random(o, count)
+    young = _probes(o, pool.target.gather(1, one))
     if fresh < 1:
+        row = torch.arange(len(o), device=o.x.device)[:, None]
         lot = o.noise.uniform(count, *o.x.shape[1:])
-        x = torch.where(lot < fresh, x, torch.where(lot < (1 + fresh) / 2, pool.x[row, one], pool.x[row, two]))
-        x = o.project(x.transpose(0, 1)).transpose(0, 1)
-    return o.rows(x=x, target=pool.target.gather(1, one), lead=pool.lead.gather(1, one))
+        mixed = torch.where(lot < (1 + fresh) / 2, pool.x[row, one], pool.x[row, two])
+        young.x = o.project(torch.where(lot < fresh, young.x, mixed).transpose(0, 1)).transpose(0, 1)
+    return young
 
 
-def _join(pool: Rows, young: Rows) -> None:
-    for name in ("x", "target", "lead"):
-        setattr(pool, name, torch.cat([getattr(pool, name), getattr(young, name)], 1))
-
-
-def _keep(pool: Rows, most: int) -> None:
-    """The points with the greatest leads, best first."""
-    ordered, order = pool.lead.sort(dim=1, descending=True, stable=True)
-    best, pool.lead = order[:, :most], ordered[:, :most]
-    pool.target = pool.target.gather(1, best)
-    pool.x = pool.x[torch.arange(len(best), device=best.device)[:, None], best]
+def _join(pool: Rows, young: Rows, most: int) -> None:
+    """The points of both with the greatest leads, best first."""
+    lead = torch.cat([pool.lead, young.lead], 1)
+    best = lead.sort(dim=1, descending=True, stable=True).indices[:, :most]
+    pool.lead = lead.gather(1, best)
+    pool.target = torch.cat([pool.target, young.target], 1).gather(1, best)
+    pool.x = torch.cat([pool.x, young.x], 1)[torch.arange(len(best), device=best.device)[:, None], best]
