@@ -1,6 +1,7 @@
 """Interval and linear bounds of the network over the whole ball."""
 
-from vauban.attacks.registry import Positive, attack
+from vauban.attacks.parts.hope import lacking
+from vauban.attacks.registry import Natural, Positive, attack
 from vauban.bounds.limits import Level
 from vauban.doors import Aim, Oracle
 from vauban.threat import Access
@@ -12,13 +13,18 @@ from vauban.threat import Access
     paper="Gowal et al. 2018, arXiv:1810.12715; Zhang et al. 2018, arXiv:1811.00866",
     proof=True,
 )
-def linear_bounds(o: Oracle, level: Level = "crown", hope: Positive = 20.0) -> None:
-    """Prove rows robust by bounding every wrong class's lead over the ball: by intervals, and where these come near enough by linear bounds.
+def linear_bounds(o: Oracle, level: Level = "crown", far: Natural = 3.0, hope: Positive = 40.0) -> None:
+    """Prove rows robust by bounding every wrong class's lead over the ball: by intervals, and where there is hope by linear bounds.
 
-    Linear bounds cost as much as hundreds of passes, so they are tried where intervals say that the lead can fall by no more than `hope` times
-    what it is at the clean input. A model with an operator of which no bounds are known is left as it is, and the record says so.
+    Linear bounds cost as much as hundreds of passes. There is hope for a row where one gradient step of the whole radius leaves the margin lacking
+    more than `far` times what it gained, and where intervals say that the lead can fall by no more than `hope` times itself. A model with an
+    operator of which no bounds are known is left as it is, and the record says so.
     """
-    lead = o.certify("interval")
-    if level != "interval" and len(o) and bool(lead.isfinite().any()):
-        clean = -o.look(o.x, Aim.margin).to(lead)
-        o.certify(level, (lead > -hope * clean).to(o.x.device))
+    s = o.rows(lead=o.certify("interval"))
+    if level == "interval" or not bool(s.lead.isfinite().any()):
+        return
+    for _ in o.steps(1):
+        clean, gradient = o.ascend(o.x, Aim.margin)
+        tip = o.look(o.project(o.x + o.steepest(gradient, o.x, o.eps)), Aim.margin)
+        there_is_hope = (lacking(tip, clean) > far) & (s.lead.to(clean) > hope * clean)
+        o.certify(level, there_is_hope)
