@@ -24,14 +24,14 @@ FAR = 0.5
 )
 def memetic(
     o: Oracle,
-    generations: Count = 5,
-    probes: Count = 12,
+    generations: Count = 8,
+    probes: Count = 8,
     steps: Count = 40,
     targets: Count = 9,
     parents: Count = 6,
     fresh: Share = 0.15,
     step: Positive = 0.5,
-    hope: Natural = 0.01,
+    hope: Natural = 0.02,
 ) -> None:
     """Children of the best ends of earlier ascents, each ascended in turn through ReLUs that at first leak backwards.
 
