@@ -10,7 +10,7 @@ from vauban.errors import BadPlan, nearest
 from vauban.threat import Access, Threat
 
 BASELINES = ("uniform-noise", "gaussian-noise", "salt-and-pepper", "contrast", "blur")
-CURVE = {"linf": ("fmn", 60), "l2": ("ddn", 60), "l1": ("fmn", 60), "l0": ("sigma-zero", 100)}
+CURVE = {"linf": ("fmn", 50), "l2": ("ddn", 50), "l1": ("fmn", 50), "l0": ("sigma-zero", 100)}
 """The attack that gives every row its distance, with its steps."""
 
 
