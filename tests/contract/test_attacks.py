@@ -90,7 +90,8 @@ def test_never_overspends(name: str, kind: str, budget: int) -> None:
     w, attack = world(kind), small(name)
     asked: list[int] = []
     scores = w.target.model.forward
-    o = Oracle(w.target, w.x, w.y, w.threat(attack, 0.6, queries=budget, gradients=2 * budget))
+    own = {"surrogate": Own(world(kind).target)} if attack.facts.prior else {}
+    o = Oracle(w.target, w.x, w.y, w.threat(attack, 0.6, queries=budget, gradients=2 * budget), **own)
     w.target.model.forward = lambda x: (asked.append(len(x)), scores(x))[1]  # type: ignore[method-assign]
     attack(o)
     assert (o.outcome.queries <= budget).all()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vauban.attacks import ATTACKS, Attack
 from vauban.doors import Oracle
-from vauban.target import Torch
+from vauban.target import Own, Torch
 from vauban.threat import INF, Access, Ball, Goal, Threat, Transformations
 
 torch.set_num_threads(1)
@@ -116,7 +116,9 @@ def small(name: str) -> Attack:
 
 
 def besiege(w: World, attack: Attack, threat: Threat, **options: object) -> Oracle:
-    """Run one attack on a world."""
+    """Run one attack on a world; one that needs a surrogate of the attacker's own gets the model itself as such."""
+    if attack.facts.prior:
+        options.setdefault("surrogate", Own(w.target))
     o = Oracle(w.target, w.x, w.y, threat, **options)  # type: ignore[arg-type]
     attack(o)
     return o

@@ -48,6 +48,7 @@ class Facts:
         images: whether it needs inputs of shape (channels, height, width).
         couples: whether its rows depend on each other (universal perturbations and patches).
         proof: whether it breaks nothing and proves rows robust instead, which ends the search for them.
+        prior: whether it takes gradients of a surrogate of the attacker's own, besides what it asks of the target.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Facts:
     images: bool = False
     couples: bool = False
     proof: bool = False
+    prior: bool = False
 
     @property
     def atlas(self) -> str:
@@ -207,13 +209,14 @@ def attack(
     images: bool = False,
     couples: bool = False,
     proof: bool = False,
+    prior: bool = False,
 ) -> Callable[[Callable[Concatenate[Oracle, P], None]], Recipe[P]]:
     """Register a function that asks an oracle as an attack, under its own name with dashes. The arguments are its `Facts`."""
 
     def register(function: Callable[Concatenate[Oracle, P], None]) -> Recipe[P]:
         summary = (inspect.getdoc(function) or "").partition("\n")[0]
         name = function.__name__.replace("_", "-")
-        return _registered(Recipe(Facts(name, summary, access, on, paper, minimal, baseline, images, couples, proof), function))
+        return _registered(Recipe(Facts(name, summary, access, on, paper, minimal, baseline, images, couples, proof, prior), function))
 
     return register
 

@@ -56,6 +56,7 @@ class Target(Surrogate):
         outputs: what its raw outputs are, once known ("logits", "probabilities", ...).
         reject: the column that means "no answer", if it has one; an answer there is neither correct nor, by default, a success.
         randomised: whether it draws noise of its own for each question; then it must take it from `draw`.
+        refuses: whether a question may stay unanswered (an endpoint that blocks or fails): then a row of NaN scores, or the label -1, says so.
         device: where the inputs must lie.
         layout: the memory format in which it takes images fastest.
         classes: number of classes, where known before the first answer.
@@ -67,6 +68,7 @@ class Target(Surrogate):
     outputs: str = "scores"
     reject: int | None = None
     randomised: bool = False
+    refuses: bool = False
     device: torch.device = torch.device("cpu")
     layout: torch.memory_format = torch.contiguous_format
     classes: int | None = None

@@ -38,7 +38,7 @@ class Restricted(Target):
     def __init__(self, target: Target, access: Access) -> None:
         self.target, self.access = target, access
         self.name, self.reject, self.randomised, self.device = target.name, target.reject, target.randomised, target.device
-        self.outputs, self.classes = target.outputs, target.classes
+        self.outputs, self.classes, self.refuses = target.outputs, target.classes, target.refuses
 
     @property
     def surrogate(self) -> Surrogate | None:

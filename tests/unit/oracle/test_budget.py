@@ -40,6 +40,7 @@ def test_the_model_sees_what_is_charged_and_never_more_than_granted(
     assert (r.gradients <= gradients).all()
     assert (r.first <= r.queries).all()
     assert torch.equal(r.first > 0, r.broken)
+    assert torch.equal(torch.stack(list(r.kinds.values())).sum(0), r.queries), "every question is of one kind"
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 4)), max_size=4), st.integers(0, 8))

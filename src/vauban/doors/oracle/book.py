@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -12,6 +13,10 @@ from torch import Tensor
 from vauban.errors import BrokenCertificate
 
 INF = math.inf
+Kind = Literal["initial", "gradient", "step", "projection", "check"]
+"""What a question is for: to find a first success to start from, to learn a direction, to try a step, to come nearer to the boundary, or to hand
+in a candidate."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(eq=False)
@@ -63,6 +68,8 @@ class Outcome:
         queries, gradients: int64 (n,), what each row was charged.
         first: int64 (n,), which of a row's questions won first (1 is the first), or -1.
         taken: int64 (n,), gradients of the target taken on the row up to then, or -1.
+        kinds: for each kind of question, int64 (n,), how many of `queries` were of it.
+        refused: int64 (n,), how many of `queries` got no answer.
         by: int64 (n,), the attack of the cascade that broke it, or -1.
         share: float (n,), for a randomised target, the share of fresh draws that the kept example fooled; 1 otherwise.
     """
@@ -84,6 +91,8 @@ class Outcome:
     share: Tensor
     proved: Tensor
     taken: Tensor
+    kinds: dict[str, Tensor]
+    refused: Tensor
 
     @property
     def standing(self) -> Tensor:
@@ -119,6 +128,8 @@ class Book:
         self.by = torch.full_like(self.queries, -1)
         self.share = torch.ones(n, device=device)
         self.proved = torch.zeros_like(wrong)
+        self.kinds: dict[str, Tensor] = {kind: torch.zeros_like(self.queries) for kind in KINDS}
+        self.refused = torch.zeros_like(self.queries)
         self.nonfinite = torch.zeros(n, dtype=torch.bool, device=device)
         self.bad_gradient = torch.zeros(n, dtype=torch.bool, device=device)
         self.attempts: list[Attempt] = []

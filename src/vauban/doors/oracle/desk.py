@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vauban.doors.oracle.aim import Aim, Loss
-from vauban.doors.oracle.book import Attempt, Book
+from vauban.doors.oracle.book import Attempt, Book, Kind
 from vauban.doors.oracle.judge import Referee, Win
 from vauban.doors.oracle.passes import Chunks, gradient_of
 from vauban.doors.oracle.view import FOREVER, View
@@ -33,6 +33,7 @@ class Question(NamedTuple):
         truth: whether the target answers (charged and judged), or only a surrogate of the attacker's own.
         charged: gradients of the target that each question costs.
         believe: whether the attack wants to know if it fooled the target, were it only by the surrogate.
+        kind: what it is for, in the ledger.
     """
 
     v: Tensor
@@ -43,6 +44,7 @@ class Question(NamedTuple):
     truth: bool = True
     charged: int = 0
     believe: bool = False
+    kind: Kind = "step"
 
 
 class Batch(NamedTuple):
@@ -80,13 +82,14 @@ class Desk:
         """Whether one forward pass serves both the truth and the gradient."""
         self.rough = target.rough if self.same else 0.0
         self._again = 0
+        self.missing: Tensor | None = None
 
     # ---- what is asked --------------------------------------------------------------------------------------------------------------
 
     def batch(self, view: View, q: Question) -> Batch:
         """What of a question is asked: rows that are live, marked and within budget, trimmed to the last question. Charged here."""
         lead = q.v.shape[: q.v.ndim - view.v0.ndim]
-        if not lead and q.where is None and view.charge(q.truth, q.charged):
+        if not lead and q.where is None and view.charge(q.truth, q.charged, q.kind):
             return Batch(q.v, view.x, view.aim, None, None, None, None)
         return self._some(view, q, math.prod(lead))
 
@@ -107,6 +110,7 @@ class Desk:
         view.passes.charge_some(rows, 1)
         if q.truth:
             view.queries.charge_some(rows, 1)
+            view.kinds[q.kind].charge_some(rows, 1)
             view.gradients.charge_some(rows, q.charged)
         v = q.v.reshape(probes * n, *view.v0.shape[1:])[slot]
         return Batch(v, view.x[rows], view.aim.take(rows, rows), rows, slot, number, turn)
@@ -209,6 +213,8 @@ class Desk:
 
     def judge(self, view: View, batch: Batch, z: Tensor, attempt: Attempt) -> tuple[Tensor, bool]:
         """Which questions (m,) fooled the target, verified, and whether a row was newly broken. The examples are kept."""
+        if self.target.refuses:
+            z = self._answered(view, batch, z)
         if batch.aim.out_of_reach(z):
             return z.new_zeros(z.shape[0], dtype=torch.bool), False
         met = batch.aim.margin(z) > 0
@@ -236,6 +242,16 @@ class Desk:
             )
         verified = torch.zeros_like(met).index_fill(0, fooled, value=True)
         return verified if idle is None else verified | idle, newly
+
+    def _answered(self, view: View, batch: Batch, z: Tensor) -> Tensor:
+        """The scores, with those that the target did not give, charged all the same, as a tie; the ledger of each row says how many."""
+        missing = torch.isnan(z).all(1)
+        self.missing = missing
+        if not bool(missing.any()):
+            return z
+        rows = view.index if batch.rows is None else view.index[batch.rows]
+        self.book.refused.index_add_(0, rows[missing], torch.ones_like(rows[missing]))
+        return torch.where(missing[:, None], 0.0, z)
 
     def _idle(self, view: View, batch: Batch, met: Tensor, rows: Tensor) -> Tensor | None:
         """Successes of a search without a radius that need no closer look, bool (m,): inside the box, and no nearer than what is kept already.

@@ -18,11 +18,12 @@ from vauban.threat import Access, Ball, Goal, Threat
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Clean answers: labels, whether they are right, whether the scores are finite, and how many classes there are."""
+    """Clean answers: labels, whether they are right, whether the scores are finite, whether there was no answer, and how many classes there are."""
 
     labels: Tensor
     correct: Tensor
     nonfinite: Tensor
+    missing: Tensor
     classes: int
 
 
@@ -72,12 +73,12 @@ def clean_answers(target: Target, x: Tensor, y: Tensor, chunks: Chunks, noise: R
         draw = noise.fork("clean").take(torch.zeros(1, dtype=torch.int64, device=x.device)) if target.randomised else None
         classes = target.scores(x[:1], draw).shape[1]
         yes = torch.ones(len(x), dtype=torch.bool, device=x.device)
-        return Answers(y, yes, ~yes, classes)
+        return Answers(y, yes, ~yes, ~yes, classes)
     target.prepare(x[: chunks.most])
     if target.access < Access.SCORE:
         return _clean_labels(target, x, y, chunks, noise)
 
-    def part(s: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def part(s: slice) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         draw = noise.fork("clean").take(torch.arange(s.start, s.stop, device=x.device)) if target.randomised else None
         z = target.scores(x[s], draw).to(x.device)
         if z.ndim != 2 or z.shape[1] < 2:
@@ -87,18 +88,20 @@ def clean_answers(target: Target, x: Tensor, y: Tensor, chunks: Chunks, noise: R
         own = z.gather(1, y[s, None])[:, 0]
         right = finite & (own >= z.amax(1))
         answer = torch.where(right, y[s], z.argmax(1))
-        return answer, right & (answer != target.reject), ~finite, torch.full_like(answer, z.shape[1])
+        missing = torch.isnan(z).all(1) & target.refuses
+        return answer, right & (answer != target.reject), ~finite, missing, torch.full_like(answer, z.shape[1])
 
-    labels, correct, nonfinite, classes = chunks.whole(len(x), part)
+    labels, correct, nonfinite, missing, classes = chunks.whole(len(x), part)
     if int(classes.min()) != int(classes.max()):
         raise BadTarget(
             f"{target.name}: between {int(classes.min())} and {int(classes.max())} classes for different inputs; a classifier has always as many"
         )
-    if float(nonfinite.float().mean()) > 0.5:
+    _check_answered(target, missing)
+    if float((nonfinite & ~missing).float().mean()) > 0.5:
         raise BadTarget(
             f"{target.name}: {int(nonfinite.sum())} of {len(x)} clean inputs have scores that are not finite; nothing can be judged"
         )
-    return Answers(labels, correct, nonfinite, int(classes[0]))
+    return Answers(labels, correct, nonfinite, missing, int(classes[0]))
 
 
 def _clean_labels(target: Target, x: Tensor, y: Tensor, chunks: Chunks, noise: RowNoise) -> Answers:
@@ -107,10 +110,18 @@ def _clean_labels(target: Target, x: Tensor, y: Tensor, chunks: Chunks, noise: R
         return (target.labels(x[s], draw).to(x.device),)
 
     labels = chunks.whole(len(x), part)[0]
+    missing = (labels == -1) & target.refuses
+    _check_answered(target, missing)
     classes = target.classes or max(int(labels.max()), int(y.max())) + 1
     _check_labels(y, classes)
     correct = (labels == y) & (labels != (-1 if target.reject is None else target.reject))
-    return Answers(labels, correct, torch.zeros_like(correct), max(classes, 2))
+    return Answers(labels, correct, torch.zeros_like(correct), missing, max(classes, 2))
+
+
+def _check_answered(target: Target, missing: Tensor) -> None:
+    """A model that refuses to answer about everything is not robust; it was not measured."""
+    if bool(missing.all()):
+        raise BadTarget(f"{target.name}: no answer to any of {len(missing)} clean inputs; nothing can be measured until it answers some")
 
 
 def _check_labels(y: Tensor, classes: int) -> None:

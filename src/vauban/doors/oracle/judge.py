@@ -39,7 +39,7 @@ class Referee:
         self.seed = seed
 
     def scores(self, x: Tensor, draw: RowNoise | None) -> Tensor:
-        """The target's scores; from a target that only shows labels, 1 for the label and 0 elsewhere.
+        """The target's scores; from a target that only shows labels, 1 for the label and 0 elsewhere; NaN where it gave no answer.
 
         Raises:
             BadTarget: the number of classes changed since the first answer.
@@ -47,9 +47,11 @@ class Referee:
         if self.target.access >= Access.SCORE:
             return self.checked(self.target.scores(x, draw), x.shape[0], self.target).to(x.device)
         labels = self.target.labels(x, draw).to(x.device)
-        if bool(((labels < 0) | (labels >= self.classes)).any()):
+        missing = labels == -1 if self.target.refuses else torch.zeros_like(labels, dtype=torch.bool)
+        if bool((((labels < 0) & ~missing) | (labels >= self.classes)).any()):
             raise BadTarget(f"{self.target.name}: answered class {int(labels.max())}; the labels are 0 to {self.classes - 1}")
-        return torch.nn.functional.one_hot(labels, self.classes).to(torch.float32)
+        z = torch.nn.functional.one_hot(labels.clamp_min(0), self.classes).to(torch.float32)
+        return torch.where(missing[:, None], torch.nan, z) if self.target.refuses else z
 
     def checked(self, z: Tensor, rows: int, by: Surrogate) -> Tensor:
         """Scores of the target or of a stand-in, once they have the shape of the first answer."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from vauban.bounds import certify
 from vauban.bounds.limits import Level
 from vauban.doors.oracle.aim import Aim, Loss
-from vauban.doors.oracle.book import Outcome
-from vauban.doors.oracle.desk import Batch, Question, scattered
+from vauban.doors.oracle.book import Kind, Outcome
+from vauban.doors.oracle.desk import Batch, Question, Reply, scattered
 from vauban.doors.oracle.stage import INF, Stage
 from vauban.errors import NotGranted, Unsupported
 from vauban.geometry import Body, per_row
@@ -26,6 +28,8 @@ class Oracle(Stage):
 
     The arguments are those of `Stage`.
     """
+
+    _last: tuple[torch.Size, Tensor | None, Tensor | None] = (torch.Size(), None, None)
 
     # ---- what an attack reads -------------------------------------------------------------------------------------------------------
 
@@ -74,6 +78,25 @@ class Oracle(Stage):
         """Its distance, float64; inf where there is none."""
         return self.book.distance[self._view.index.to(self.book.distance.device)]
 
+    @property
+    def left(self) -> Tensor:
+        """How many questions each live row may still ask, int64; `FOREVER` where there is no limit."""
+        return self._view.queries.left
+
+    @property
+    def answered(self) -> Tensor:
+        """Which of the questions asked last, bool (..., n), were put to the model and answered: not those of rows that are settled, not wanted or
+        out of budget, and not those that the target refused."""
+        lead, slot, missing = self._last
+        n = len(self._view)
+        yes = torch.ones(math.prod(lead) * n, dtype=torch.bool, device=self._view.v0.device)
+        if slot is not None:
+            yes = torch.zeros_like(yes).index_fill_(0, slot, value=True)
+        if missing is not None:
+            asked = yes.nonzero()[:, 0] if slot is None else slot
+            yes[asked[missing]] = False
+        return yes.view(*lead, n)
+
     def __len__(self) -> int:
         """Rows in view."""
         return len(self._view)
@@ -93,22 +116,22 @@ class Oracle(Stage):
 
     def submit(self, v: Tensor, where: Tensor | None = None) -> None:
         """Hand in a try; the attacker learns nothing. Charged and judged once. All that access "none" may do."""
-        self._ask(Question(v, where))
+        self._ask(Question(v, where, kind="check"))
 
-    def fooled(self, v: Tensor, where: Tensor | None = None) -> Tensor:
+    def fooled(self, v: Tensor, where: Tensor | None = None, *, kind: Kind = "step") -> Tensor:
         """Did it fool the target? bool (..., n); False for rows that are settled or not asked. Needs label access."""
         self._allow(Access.LABEL, "fooled")
-        return self._ask(Question(v, where))[0]
+        return self._ask(Question(v, where, kind=kind))[0]
 
-    def score(self, v: Tensor, loss: Loss = Aim.margin, where: Tensor | None = None) -> Tensor:
+    def score(self, v: Tensor, loss: Loss = Aim.margin, where: Tensor | None = None, *, kind: Kind = "step") -> Tensor:
         """The value of an objective, (..., n); -inf for rows that are settled or not asked. Needs score access."""
         self._allow(Access.SCORE, "score")
-        return self._ask(Question(v, where, loss))[1]
+        return self._ask(Question(v, where, loss, kind=kind))[1]
 
-    def logits(self, v: Tensor, where: Tensor | None = None) -> Tensor:
+    def logits(self, v: Tensor, where: Tensor | None = None, *, kind: Kind = "step") -> Tensor:
         """All scores, (..., n, classes); 0 for rows that are settled or not asked. Needs score access."""
         self._allow(Access.SCORE, "logits")
-        return self._ask(Question(v, where, _all_scores, (self.classes,)))[1]
+        return self._ask(Question(v, where, _all_scores, (self.classes,), kind=kind))[1]
 
     def ascend(self, v: Tensor, loss: Loss = Aim.cross_entropy, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The value of an objective, (..., n), and its gradient, (..., n, *shape): -inf and 0 for rows that are settled or not asked.
@@ -151,7 +174,7 @@ class Oracle(Stage):
     ) -> tuple[Tensor, Tensor, Tensor]:
         truth = self._asks_target()
         charged = count * self.surrogate.passes if truth and self.surrogate and self.surrogate.access >= Access.GRADIENT else 0
-        return self._ask(Question(v, where, loss, trailing, count, truth, charged, believe))
+        return self._ask(Question(v, where, loss, trailing, count, truth, charged, believe, kind="gradient"))
 
     def _asks_target(self) -> bool:
         """Whether the target answers where a gradient is taken, or only a surrogate of the attacker's own."""
@@ -182,16 +205,29 @@ class Oracle(Stage):
                 return self._blank(q, lead)
             q = q._replace(truth=False) if q.truth else q
         batch = self.desk.batch(view, q)
+        self._last = (lead, batch.slot, None)
         if not batch.v.shape[0]:
             return self._blank(q, lead)
         reply = self.desk.run(view, batch, q, self._attempt)
         met = self._judged(batch, reply.z) if q.truth and reply.z is not None else reply.believed
+        if q.truth and self.target.refuses:
+            reply = self._refused(q, lead, batch, reply)
         if batch.slot is None and reply.value is not None:
             nothing = view.v0.new_zeros(0) if reply.gradient is None else reply.gradient
             return torch.zeros_like(view.live) if met is None else met, reply.value, nothing
         blanks = self._blank(q, lead)
         parts = (met, reply.value, reply.gradient)
         return tuple(scattered(batch, part, blank) for part, blank in zip(parts, blanks, strict=True))  # pyright: ignore[reportReturnType]
+
+    def _refused(self, q: Question, lead: torch.Size, batch: Batch, reply: Reply) -> Reply:
+        """The reply, where questions may have stayed unanswered: their values are those of rows that were not asked."""
+        missing = self.desk.missing
+        if missing is None or not bool(missing.any()):
+            return reply
+        self._last = (lead, batch.slot, missing)
+        if reply.value is None:
+            return reply
+        return reply._replace(value=torch.where(per_row(missing, reply.value), 0.0 if q.trailing else -INF, reply.value))
 
     def _remember(self, q: Question) -> None:
         """The last point of each row, which is all that an inner loop of training hands back."""
@@ -279,6 +315,8 @@ class Oracle(Stage):
             book.share,
             book.proved,
             book.taken,
+            book.kinds,
+            book.refused,
         )
 
     def _legal(self, v: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from vauban.doors.oracle.entry import checked_rows, clean_answers, eligible_rows
 from vauban.doors.oracle.judge import Referee
 from vauban.doors.oracle.passes import Chunks
 from vauban.doors.oracle.view import Meter, Rows, View
-from vauban.errors import NotGranted
+from vauban.errors import BadData, NotGranted
 from vauban.geometry import Body, space_of
 from vauban.noise import RowNoise
 from vauban.target import Surrogate, Target, default_surrogate
@@ -41,6 +41,8 @@ class Stage:
         surrogate: what gradients are taken from; by default the target's own stand-in, or the target.
         settle: when a row is done: "first", at its first success; "nearest", never, looking for ever smaller examples; "worst", never and
             without judging, for the inner loop of adversarial training.
+        samples: inputs of the attacker's own (m, *shape) and their classes (m,), int64: where decision-based attacks look for a start, and what a
+            surrogate can be trained on.
         curve: with "first", let minimum-norm attacks go on with broken rows too, so that every row gets its distance.
         seed, ids: the noise of a row is a function of the seed, the attack, and the row's id (by default its index).
         max_rows: rows in one forward pass; halved by itself when memory runs out.
@@ -60,6 +62,7 @@ class Stage:
         surrogate: Surrogate | None = None,
         settle: Settle = "first",
         curve: bool = False,
+        samples: tuple[Tensor, Tensor] | None = None,
         seed: int = 0,
         ids: Tensor | None = None,
         max_rows: int | None = None,
@@ -75,6 +78,11 @@ class Stage:
         self._x, self._y = checked_rows(x, y, target.device, threat)
         if self._x.ndim == 4:
             self._x = self._x.contiguous(memory_format=target.layout)
+        self.samples = None if samples is None else checked_rows(*samples, target.device, threat)
+        if self.samples is not None and self.samples[0].shape[1:] != self._x.shape[1:]:
+            raise BadData(
+                f"samples of shape {tuple(self.samples[0].shape[1:])} for inputs of shape {self.shape}; give inputs of the same kind"
+            )
         self._ids = torch.arange(len(x), device=target.device) if ids is None else ids.to(target.device)
         self._noise = RowNoise(self._ids, seed)
         self.space = space_of(threat.perturbation, self._x)
@@ -92,10 +100,11 @@ class Stage:
         self.classes = answers.classes
         self.referee = Referee(self.target, self.space, self._chunks, self.classes, seed)
         eligible, attacked = eligible_rows(self.threat.goal, self._y, answers.correct, self._ids, judging=judging)
+        eligible, attacked = eligible & ~answers.missing, attacked & ~answers.missing
         wrong = eligible & ~answers.correct if self.threat.goal.untargeted and judging else torch.zeros_like(eligible)
         goes_on = self.curve or self.settle == "nearest"
         self.book = Book(self.space.start(self._x), eligible, attacked, answers.correct, answers.labels, wrong, goes_on=goes_on)
-        self.book.nonfinite |= answers.nonfinite
+        self.book.nonfinite |= answers.nonfinite & ~answers.missing
         self._aim = Aim.of_goal(self.threat.goal, self._y, self.classes, self.target.reject, self._ids)
         self.desk = Desk(self.target, self.surrogate, self.referee, self._chunks, self.book)
         self._worst: Tensor | None = None if judging else self.book.best
@@ -159,6 +168,8 @@ class Stage:
         if view is None:
             return
         self.book.queries[view.index], self.book.gradients[view.index] = view.queries.spent, view.gradients.spent
+        for kind, meter in view.kinds.items():
+            self.book.kinds[kind][view.index] = meter.spent
 
     @contextmanager
     def attacking(
@@ -194,9 +205,23 @@ class Stage:
             self._settle_accounts()
             self._current, self._attempt, self._spends_gradients, self._everything, self._most = outer
             if self._current is not None:
-                self._current.refresh(
-                    self.book.queries, self.book.gradients, None if self._keeps_broken else self.book.broken | self.book.proved
-                )
+                self._current.refresh(self.book, None if self._keeps_broken else self.book.broken | self.book.proved)
+
+    @contextmanager
+    def through(self, surrogate: Surrogate) -> Generator[None]:
+        """Take gradients from another surrogate for a while: one member of an ensemble, or one that transforms its input first.
+
+        Raises:
+            NotGranted: it needs more access than the threat grants.
+        """
+        if surrogate.access > self.threat.access:
+            raise NotGranted(f"a surrogate that needs {surrogate.access.name.lower()} access; threat {self.threat.name!r} grants less")
+        before, desk = self.surrogate, self.desk
+        try:
+            self.surrogate, self.desk = surrogate, Desk(self.target, surrogate, self.referee, self._chunks, self.book)
+            yield
+        finally:
+            self.surrogate, self.desk = before, desk
 
     @property
     def _view(self) -> View:
@@ -221,7 +246,8 @@ class Stage:
         queries = Meter(book.queries[index], None if self._most is None else self._most[index])
         gradients = Meter(book.gradients[index], _limit(torch.zeros_like(index), None, self.threat.gradients))
         x, aim = (self._x, self._aim) if whole else (self._x[index], self._aim.take(index))
-        return View(index, x, self.space, body, aim, queries, gradients, RowNoise(self._ids[index], self._noise.seed, *stream))
+        kinds: dict[str, Meter] = {kind: Meter(spent[index], None) for kind, spent in book.kinds.items()}
+        return View(index, x, self.space, body, aim, queries, gradients, kinds, RowNoise(self._ids[index], self._noise.seed, *stream))
 
     @property
     def _keeps_broken(self) -> bool:

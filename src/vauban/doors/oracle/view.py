@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vauban.doors.oracle.aim import Aim
+from vauban.doors.oracle.book import Book, Kind
 from vauban.geometry import Body, Space, per_row
 from vauban.noise import RowNoise
 
@@ -82,7 +83,16 @@ class View:
     """The live rows of one attack: their clean inputs, variable, aim, limits, meters and noise, narrowed together."""
 
     def __init__(
-        self, index: Tensor, x: Tensor, space: Space, body: Body, aim: Aim, queries: Meter, gradients: Meter, noise: RowNoise
+        self,
+        index: Tensor,
+        x: Tensor,
+        space: Space,
+        body: Body,
+        aim: Aim,
+        queries: Meter,
+        gradients: Meter,
+        kinds: dict[str, Meter],
+        noise: RowNoise,
     ) -> None:
         self.index, self.x, self.aim = index, x, aim
         self.v0 = space.start(x)
@@ -90,6 +100,7 @@ class View:
         self._limits: tuple[Tensor, Tensor] | None = None
         self.queries, self.gradients, self.noise = queries, gradients, noise
         self.passes = Meter(torch.zeros_like(index), None)
+        self.kinds = kinds
         self.live = torch.ones(len(index), dtype=torch.bool, device=x.device)
         self.whole = len(index) > 0
         self._states: weakref.WeakSet[Rows] = weakref.WeakSet()
@@ -126,14 +137,15 @@ class View:
         self._states.add(state)
         return state
 
-    def charge(self, truth: bool, gradients: int, times: int = 1) -> bool:
+    def charge(self, truth: bool, gradients: int, kind: Kind) -> bool:
         """Charge every row one question (if the target answers it) and its gradients, if all of them are live and can pay."""
-        if not self.whole or (truth and (self.queries.room < times or self.gradients.room < gradients * times)):
+        if not self.whole or (truth and (self.queries.room < 1 or self.gradients.room < gradients)):
             return False
-        self.passes.charge(times)
+        self.passes.charge(1)
         if truth:
-            self.queries.charge(times)
-            self.gradients.charge(gradients * times)
+            self.queries.charge(1)
+            self.kinds[kind].charge(1)
+            self.gradients.charge(gradients)
         return True
 
     def settle(self, rows: Tensor) -> None:
@@ -142,12 +154,14 @@ class View:
             self.live[rows] = False
             self.whole = False
 
-    def refresh(self, queries: Tensor, gradients: Tensor, broken: Tensor | None) -> None:
-        """Catch up with the book after another attack ran in between."""
-        self.queries.reset(queries[self.index])
-        self.gradients.reset(gradients[self.index])
-        if broken is not None:
-            self.settle((broken[self.index] & self.live).nonzero()[:, 0])
+    def refresh(self, book: Book, done: Tensor | None) -> None:
+        """Catch up with the book after another attack ran in between; rows that are `done` ask nothing more."""
+        self.queries.reset(book.queries[self.index])
+        self.gradients.reset(book.gradients[self.index])
+        for kind, meter in self.kinds.items():
+            meter.reset(book.kinds[kind][self.index])
+        if done is not None:
+            self.settle((done[self.index] & self.live).nonzero()[:, 0])
 
     def can_pay(self, gradients: int) -> Tensor:
         """bool (rows,): live rows with a question left, and as many gradients."""
@@ -169,6 +183,7 @@ class View:
         self._limits = None if self._limits is None else (self._limits[0][keep], self._limits[1][keep])
         self.aim = self.aim.take(keep)
         self.queries, self.gradients, self.passes = (m.take(keep) for m in (self.queries, self.gradients, self.passes))
+        self.kinds = {kind: m.take(keep) for kind, m in self.kinds.items()}
         self.noise = self.noise.take(keep)
         for state in self._states:
             state.narrow(keep)
