@@ -42,8 +42,11 @@ def audit(
     groups: Sequence[object] | None = None,
     layout: str = "auto",
     surrogate: Surrogate | None = None,
+    samples: Rows | None = None,
     curve: bool = True,
     radii: Sequence[float | str] = (),
+    session: int = 5,
+    day: int = 10,
     chunk: int = 250,
     max_rows: int | None = None,
     keep_inputs: bool = True,
@@ -69,8 +72,10 @@ def audit(
         groups: the subgroup of each row.
         layout: how images lie, "chw" or "hwc"; by default told from the shape.
         surrogate: what gradients are taken from instead of the target's own.
+        samples: inputs of the attacker's own, with their classes, as `vauban.data.Rows`: where decision-based attacks look for a start.
         curve: whether minimum-norm attacks go on with broken rows, for robust accuracy against eps.
         radii: the radii of that curve, ascending; by default a grid up to twice the threat's own.
+        session, day: questions that the service under attack lets pass in a session, and from a device in a day.
         chunk: rows in one unit of work.
         max_rows: rows in one forward pass.
         keep_inputs: whether the run folder keeps adversarial examples and a gallery.
@@ -97,12 +102,16 @@ def audit(
         raise BadPlan('no threat: say what the attacker may do, such as threats=Threat("insider", Ball("8/255"))')
     data = rows_of(x, y, listed[0], classes=classes, groups=groups, layout=layout)
     grid = tuple(exact(r, "radii") for r in radii)
+    own = None if samples is None else (samples.x, samples.y)
     bound = None if attacks is None else tuple(map(as_attack, attacks))
     plan = Plan(
         title=title or f"{victim.name} on {data.name}",
         target=victim,
         data=data,
-        sieges=tuple(Siege(t, attacks_of(t, suite, data, surrogate) if bound is None else bound, curve, surrogate, grid) for t in listed),
+        sieges=tuple(
+            Siege(t, attacks_of(t, suite, data, surrogate) if bound is None else bound, curve, surrogate, grid, session, day, own)
+            for t in listed
+        ),
         promises=promises_of(promises or {}, listed),
         seed=seed,
         chunk=chunk,

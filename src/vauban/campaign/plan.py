@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from torch import Tensor
+
 from vauban.attacks import Attack
 from vauban.campaign.record import Promise
 from vauban.data import Rows
@@ -22,6 +24,9 @@ class Siege:
         curve: whether minimum-norm attacks go on with broken rows too, which gives robust accuracy against eps.
         surrogate: what gradients are taken from; None for the target's own.
         radii: the radii of that curve; by default a grid up to twice the threat's own radius.
+        session, day: questions that the service under attack lets pass in a session, and from a device in a day: for what the attack would cost in
+            identities.
+        samples: inputs and classes of the attacker's own (m, *shape) and (m,).
 
     Raises:
         BadPlan: radii that are not positive numbers, each larger than the one before it; or radii and no curve.
@@ -32,6 +37,9 @@ class Siege:
     curve: bool = True
     surrogate: Surrogate | None = None
     radii: tuple[float, ...] = ()
+    session: int = 5
+    day: int = 10
+    samples: tuple[Tensor, Tensor] | None = None
 
     def __post_init__(self) -> None:
         for before, radius in zip((0.0, *self.radii), self.radii, strict=False):

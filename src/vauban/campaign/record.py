@@ -12,34 +12,12 @@ from typing import Any
 
 import msgspec
 
+from vauban.campaign.ledger import Ledger
+from vauban.campaign.rate import Rate
 from vauban.errors import BadRun
-from vauban.measure import wilson
 
 SCHEMA = 1
 """The version of the record's format; a record of another version is refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A share of rows with its Wilson interval: hits of rows."""
-
-    hits: int
-    rows: int
-    level: float = 0.95
-
-    @property
-    def value(self) -> float:
-        """NaN when there is no row."""
-        return self.hits / self.rows if self.rows else float("nan")
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        return wilson(self.hits, self.rows, self.level)
-
-    def text(self) -> str:
-        """Such as "83.0% [80.6, 85.2]"."""
-        low, high = self.interval
-        return f"{self.value:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +40,7 @@ class AttackResult:
         most: the most questions it asked on any row.
         stopped: why it ended early, if it did.
         proved: rows it proved robust, for a proof.
+        rung: which rung of the ladder of an attacker without the model it belongs to; empty where the attacker holds the model.
     """
 
     label: str
@@ -84,6 +63,7 @@ class AttackResult:
     most: int = 0
     stopped: str = ""
     proved: int = 0
+    rung: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +165,7 @@ class Finding:
             accuracy on these rows lies between this and `robust`.
         sure: one bit a row of `rows`: whether it is proven robust.
         anytime: robust accuracy against passes.
+        ledger: what the questions came to, where the attacker holds less than the model itself.
     """
 
     threat: ThreatCard
@@ -205,6 +186,7 @@ class Finding:
     certified: Rate | None = None
     sure: str = ""
     anytime: Anytime | None = None
+    ledger: Ledger | None = None
 
     @property
     def name(self) -> str:

@@ -1,5 +1,5 @@
 """The doors between attackers and targets: every question passes one, is counted there, and is judged there."""
 
-from vauban.doors.oracle import Aim, Attempt, Loss, Oracle, Outcome, Rows
+from vauban.doors.oracle import KINDS, Aim, Attempt, Kind, Loss, Oracle, Outcome, Rows
 
-__all__ = ["Aim", "Attempt", "Loss", "Oracle", "Outcome", "Rows"]
+__all__ = ["KINDS", "Aim", "Attempt", "Kind", "Loss", "Oracle", "Outcome", "Rows"]

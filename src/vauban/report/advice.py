@@ -47,6 +47,9 @@ ADVICE = {
     "transfer-beats-gradients": (
         "Gradients of another model did better than those that attacks were given. Give that model as the surrogate."
     ),
+    "labels-beat-scores": (
+        "Scores ought to help. These may mislead on purpose: judge by the attacks that see labels, and give those more questions."
+    ),
     "access-not-used": (
         "The attacks knew less than the threat allows. Add attacks that ask for scores or labels, or state the weaker threat that was tried."
     ),

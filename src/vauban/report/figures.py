@@ -130,6 +130,27 @@ def anytime(finding: Finding) -> str:
         return _svg(figure, f"anytime {finding.name}")
 
 
+def ledger(finding: Finding) -> str:
+    """The share of attacked rows that had fallen after so many questions on each. Empty for an attacker that holds the model."""
+    book = finding.ledger
+    if book is None or len(book.queries) < 2:
+        return ""
+    with mpl.rc_context(_RC):
+        figure, axes = _canvas(HEIGHT)
+        low, high = zip(*(r.interval for r in book.success), strict=True)
+        axes.fill_between(book.queries, low, high, color=_BLUE, alpha=0.16, linewidth=0)
+        axes.plot(book.queries, [r.value for r in book.success], color=_BLUE, linewidth=1.7)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
+        for limit, name in ((book.session, "a session"), (book.day, "a device-day")):
+            if limit < book.queries[-1]:
+                axes.axvline(limit, color=_AMBER, linewidth=1.1, linestyle=(0, (4, 2)))
+                axes.annotate(name, (limit, 0.98), xytext=(3, 0), textcoords="offset points", va="top", rotation=90, color=_AMBER)
+        axes.set(xlim=(1, book.queries[-1]), ylim=(0, 1.02), xlabel="questions asked about a row, by all attacks together")
+        _shares(axes)
+        return _svg(figure, f"ledger {finding.name}")
+
+
 def cascade(finding: Finding) -> str:
     """Rows still standing after each attack in turn, as bars."""
     if not finding.attacks or not finding.robust.rows:

@@ -17,6 +17,7 @@ from vauban.report import numbers
 from vauban.report.gallery import Gallery
 from vauban.report.glossary import GLOSSARY
 from vauban.report.page import bar, page
+from vauban.report.questions import rungs, spent
 from vauban.version import __version__
 
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
@@ -100,5 +101,7 @@ _FILTERS: dict[str, Any] = {
     "phrase": _phrase,
     "day": _day,
     "svg": Markup,
+    "spent": spent,
+    "rungs": rungs,
 }
 _GLOBALS: dict[str, Any] = {"success": numbers.success}

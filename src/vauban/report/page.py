@@ -207,6 +207,11 @@ def _plots(finding: Finding) -> list[Plot]:
             figures.questions(finding),
         ),
         Plot(
+            "What questions buy",
+            "The share of attacked inputs that had fallen after so many questions on each, with its 95% interval; and what one identity may ask.",
+            figures.ledger(finding),
+        ),
+        Plot(
             "Robust accuracy against cost",
             "The share of inputs still standing once so many passes of the model, forward and backward, had been spent on each of them.",
             figures.anytime(finding),

@@ -10,6 +10,7 @@ from vauban.campaign.record import AttackResult, Finding, Rate, Record
 from vauban.campaign.verdict import Judgement, Verdict, judgements
 from vauban.report.advice import link
 from vauban.report.numbers import interval, number, passes, percent, tidy
+from vauban.report.questions import spent
 from vauban.report.sentences import WORDS, finding_sentence, overall, promised, record_sentence
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def _print_finding(record: Record, finding: Finding, judged: Sequence[Judgement]
             console.print(_text((f"{judgement.metric}: {judgement.reason}", "dim")))
     if finding.attacks:
         console.print(_attacks(finding.attacks, plain))
+    if finding.ledger is not None:
+        console.print(_text((spent(finding.ledger), "dim")))
     stopped = [f"{a.label} stopped early: {a.stopped}\n" for a in finding.attacks if a.stopped]
     if stopped or not finding.attacks:
         console.print(_text(("".join(stopped), "yellow")))

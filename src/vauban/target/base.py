@@ -57,6 +57,7 @@ class Target(Surrogate):
         reject: the column that means "no answer", if it has one; an answer there is neither correct nor, by default, a success.
         randomised: whether it draws noise of its own for each question; then it must take it from `draw`.
         refuses: whether a question may stay unanswered (an endpoint that blocks or fails): then a row of NaN scores, or the label -1, says so.
+        metered: whether each question costs its owner something (an endpoint): doubts are then looked for in what was asked anyway.
         device: where the inputs must lie.
         layout: the memory format in which it takes images fastest.
         classes: number of classes, where known before the first answer.
@@ -69,6 +70,7 @@ class Target(Surrogate):
     reject: int | None = None
     randomised: bool = False
     refuses: bool = False
+    metered: bool = False
     device: torch.device = torch.device("cpu")
     layout: torch.memory_format = torch.contiguous_format
     classes: int | None = None
@@ -94,6 +96,16 @@ class Target(Surrogate):
 
     def prepare(self, x: Tensor) -> None:
         """Look at clean inputs once before an attack: recognise what the outputs are, and refuse what is no classifier."""
+
+    def wire(self, x: Tensor, clean: Tensor | None = None) -> Tensor:
+        """Inputs (n, *shape) as the model receives them: rounded, where something that rounds lies between (a picture of 8 bits, JPEG).
+
+        The identity where nothing does. What has been through it once comes through unchanged, and `scores(x)` are those of `wire(x)`.
+
+        Args:
+            clean: the clean inputs, of the same shape: where there is a choice, values are rounded toward them, so that no change grows.
+        """
+        return x
 
     def sha256(self) -> str:
         """A fingerprint of the model's parameters or file; empty where there is none."""

@@ -39,6 +39,7 @@ class Restricted(Target):
         self.target, self.access = target, access
         self.name, self.reject, self.randomised, self.device = target.name, target.reject, target.randomised, target.device
         self.outputs, self.classes, self.refuses = target.outputs, target.classes, target.refuses
+        self.metered = target.metered
 
     @property
     def surrogate(self) -> Surrogate | None:
@@ -66,6 +67,9 @@ class Restricted(Target):
         self.outputs, self.classes = self.target.outputs, self.target.classes
         if self.classes is None and self.target.access >= Access.SCORE:
             self.classes = self.target.scores(x[:1]).shape[1]
+
+    def wire(self, x: Tensor, clean: Tensor | None = None) -> Tensor:
+        return self.target.wire(x, clean)
 
     def sha256(self) -> str:
         return self.target.sha256()

@@ -5,6 +5,7 @@ from vauban.campaign.doubts.evidence import access_not_used, time_limit, too_few
 from vauban.campaign.doubts.gradients import finite_differences_disagree, interrupted_graph, noisy_loss_surface, zero_gradients
 from vauban.campaign.doubts.inference import optimises_at_inference
 from vauban.campaign.doubts.inputs import quantised_input, wrong_normalisation
+from vauban.campaign.doubts.labels import labels_beat_scores
 from vauban.campaign.doubts.rivals import noise_beats_gradients, one_step_beats_many_step, scores_beat_gradients, transfer_beats_gradients
 from vauban.campaign.doubts.scene import Doubter, Scene
 from vauban.campaign.doubts.strength import (
@@ -39,6 +40,7 @@ DOUBTERS: tuple[Doubter, ...] = (
     noise_beats_gradients,
     scores_beat_gradients,
     transfer_beats_gradients,
+    labels_beat_scores,
     access_not_used,
     too_few_rows,
     time_limit,

@@ -34,7 +34,7 @@ class Probe:
 
     def __init__(self, scene: Scene) -> None:
         self.scene, self.plan, self.siege = scene, scene.plan, scene.siege
-        wanted = scene.rows[scene.attacked][:SAMPLE]
+        wanted = scene.rows[scene.attacked][: 0 if self.plan.target.metered else SAMPLE]
         ids = self.plan.data.ids
         self.places = torch.isin(ids, torch.from_numpy(wanted)).nonzero()[:, 0]
         self.x, self.y, self.ids = self.plan.data.x[self.places], self.plan.data.y[self.places], ids[self.places]

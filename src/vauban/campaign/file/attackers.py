@@ -23,9 +23,11 @@ from vauban.threat import Access, Ball, Goal, Perturbation, Threat, Transformati
 from vauban.user_code import find, is_code
 
 
-def sieges_of(model: FileModel, source: Source, target: Target, data: Rows, surrogates: Mapping[str, Surrogate]) -> tuple[Siege, ...]:
-    """Every `[[threat]]` of a file as a siege; errors name file, line and key."""
-    makers = [_Maker(source, i, target, data, surrogates) for i in range(len(model.threat))]
+def sieges_of(
+    model: FileModel, source: Source, target: Target, data: Rows, surrogates: Mapping[str, Surrogate], samples: Mapping[int, Rows]
+) -> tuple[Siege, ...]:
+    """Every `[[threat]]` of a file as a siege; errors name file, line and key. `samples` are the attackers' own inputs, by place."""
+    makers = [_Maker(source, i, target, data, surrogates, samples.get(i)) for i in range(len(model.threat))]
     return tuple(maker.siege(table) for maker, table in zip(makers, model.threat, strict=True))
 
 
@@ -68,6 +70,7 @@ class _Maker:
     target: Target
     data: Rows
     surrogates: Mapping[str, Surrogate]
+    samples: Rows | None = None
 
     def siege(self, table: ThreatTable) -> Siege:
         with self.source.blaming("threat", self.place):
@@ -78,7 +81,9 @@ class _Maker:
             chosen = suite(named, threat, self.data.shape, granted) if named else ()
         own = tuple(self._attack(a, i, threat, granted) for i, a in enumerate(table.attack))
         with self.source.blaming("threat", self.place):
-            return Siege(threat, (*chosen, *own), table.curve, surrogate, tuple(float(r) for r in table.radii))
+            radii = tuple(float(r) for r in table.radii)
+            samples = None if self.samples is None else (self.samples.x, self.samples.y)
+            return Siege(threat, (*chosen, *own), table.curve, surrogate, radii, table.session, table.day, samples)
 
     def _attack(self, table: AttackTable, place: int, threat: Threat, granted: Access) -> Attack:
         with self.source.blaming("threat", self.place, "attack", place):

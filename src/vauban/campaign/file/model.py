@@ -160,6 +160,12 @@ class ThreatTable(Table):
     """The surrogate that gradients are taken from, by name; of several, their mean. By default the model itself."""
     curve: bool = True
     """Whether minimum-norm attacks go on with broken rows too, which gives robust accuracy against eps."""
+    samples: DataTable | None = None
+    """Inputs of the attacker's own, with their classes: where attacks that see only labels look for a start. Never the rows under attack."""
+    session: Count = 5
+    """How many questions the service under attack lets pass in a session: what an attack costs is told in sessions, too."""
+    day: Count = 10
+    """How many it lets pass from one device in a day: what an attack costs is told in device-days, too."""
     radii: list[Fraction] = []
     """The radii of that curve, ascending; by default a grid up to twice eps."""
 

@@ -28,7 +28,7 @@ class Loader:
     source: Source
     trust_pickle: bool = False
 
-    def data(self, table: DataTable, seed: int, *where: str) -> Rows:
+    def data(self, table: DataTable, seed: int, *where: str | int) -> Rows:
         """The rows of `[data]`, or of another table of its shape at `where`."""
         lo, hi = table.bounds if table.bounds is not None else (None, None)
         with self.source.blaming(*where), guests():
@@ -96,7 +96,8 @@ def plan_of(model: FileModel, path: str | Path | None = None, *, trust_pickle: b
     data = loader.data(model.data, model.seed, "data")
     target = loader.target(model.target, data.classes)
     surrogates = {table.name: loader.surrogate(table, i) for i, table in enumerate(model.surrogate)}
-    sieges = sieges_of(model, source, target, data, surrogates)
+    samples = {i: loader.data(t.samples, model.seed, "threat", i, "samples") for i, t in enumerate(model.threat) if t.samples is not None}
+    sieges = sieges_of(model, source, target, data, surrogates, samples)
     promises = tuple(Promise(name, p.robust_accuracy, p.clean_accuracy) for name, p in model.promise.items())
     return Plan(
         title=model.title or f"{target.name} on {data.name}",

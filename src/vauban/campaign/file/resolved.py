@@ -11,7 +11,7 @@ from typing import Any, cast
 from vauban.attacks import Attack
 from vauban.campaign.file.model import FileModel, ModelTable
 from vauban.campaign.plan import Siege
-from vauban.data import Rows
+from vauban.data import Rows, fingerprint
 from vauban.target import Surrogate, Target
 from vauban.target.surrogates import Own
 from vauban.threat import Ball, Goal, Perturbation
@@ -87,6 +87,9 @@ def _siege(siege: Siege, surrogate: list[str]) -> dict[str, object]:
         "surrogate": surrogate,
         "curve": siege.curve,
         "radii": list(siege.radii),
+        "session": siege.session,
+        "day": siege.day,
+        "samples": None if siege.samples is None else fingerprint(*siege.samples),
         "attacks": [_attack(a) for a in siege.attacks],
     }
 

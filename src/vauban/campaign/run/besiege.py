@@ -90,7 +90,7 @@ def besiege(plan: Plan, siege: Siege, ground: Ground, number: int, *, max_rows: 
         return Fought(Chunk(number, tries, untouched, time.perf_counter() - began), (), places, None, max_rows)
     rows = ground.rows.take(places + span.start)
     oracle = Oracle(
-        plan.target, rows.x, rows.y, siege.threat, surrogate=siege.surrogate, curve=siege.curve, seed=plan.seed, ids=rows.ids,
+        plan.target, rows.x, rows.y, siege.threat, surrogate=siege.surrogate, curve=siege.curve, samples=siege.samples, seed=plan.seed, ids=rows.ids,
         max_rows=max_rows, deadline=deadline,
     )  # fmt: skip
     tries, turns = _attack(oracle, siege, deadline, told)
@@ -176,6 +176,8 @@ def _judged(oracle: Oracle, asker: Asker, turns: Sequence[Turn]) -> tuple[tuple[
         "nonfinite": oracle.book.nonfinite.tolist(),
         "bad_gradient": oracle.book.bad_gradient.tolist(),
         "proved": outcome.proved.tolist(),
+        "kinds": torch.stack([*outcome.kinds.values()], 1).tolist(),
+        "refused": outcome.refused.tolist(),
         "taken": torch.where(fell, outcome.taken.cpu(), -1).tolist(),
     }
     fates = tuple(

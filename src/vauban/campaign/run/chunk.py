@@ -61,6 +61,8 @@ class Fate:
         nonfinite, bad_gradient: whether a score, or a gradient, was not finite.
         proved: it is proven that nothing within the radius is a success.
         taken: gradients taken on the row up to the question that won; -1 where none did.
+        kinds: what its questions were for, in the order of `vauban.doors.KINDS`.
+        refused: how many of them got no answer.
     """
 
     row: int
@@ -82,6 +84,8 @@ class Fate:
     bad_gradient: bool = False
     proved: bool = False
     taken: int = -1
+    kinds: tuple[int, ...] = ()
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from vauban.campaign.doubts import Doubter
 from vauban.campaign.doubts.scene import Bools
 from vauban.campaign.plan import Plan, Siege
 from vauban.campaign.record import Anytime, AttackResult, Curve, Doubt, Finding, Group, Rate, pack_bits, pack_ids
+from vauban.campaign.run.accounts import ledger, rung
 from vauban.campaign.run.besiege import labels_of
 from vauban.campaign.run.cards import threat_card
 from vauban.campaign.run.chunk import Chunk
@@ -49,6 +50,7 @@ def finding(plan: Plan, siege: Siege, ground: Ground, chunks: Sequence[Chunk], d
         done.certified if _proofs_ran(siege, done) else None,
         pack_bits(done.proved[done.eligible].tolist()),
         anytime(done),
+        ledger(siege, done),
     )
 
 
@@ -108,6 +110,7 @@ def _attack_result(siege: Siege, done: Tally, place: int, label: str) -> AttackR
         max((t.most for t in tries), default=0),
         next((t.stopped for t in tries if t.stopped), ""),
         sum(t.proved for t in tries),
+        rung(facts, siege.threat),
     )
 
 

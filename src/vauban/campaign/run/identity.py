@@ -55,6 +55,9 @@ def _siege(siege: Siege) -> dict[str, Any]:
         "attacks": [_attack(a) for a in siege.attacks],
         "curve": siege.curve,
         "radii": siege.radii,
+        "session": siege.session,
+        "day": siege.day,
+        "samples": None if siege.samples is None else fingerprint(*siege.samples),
         "surrogate": None if siege.surrogate is None else _model(siege.surrogate),
     }
 

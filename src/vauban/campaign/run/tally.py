@@ -14,11 +14,12 @@ from vauban.campaign.plan import Plan, Siege
 from vauban.campaign.record import AttackResult, Rate
 from vauban.campaign.run.chunk import Chunk, Fate
 from vauban.campaign.run.survey import Ground
+from vauban.doors import KINDS
 
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """The rows done so far. Columns (n,) as in `Fate`; `size` and `distance` are inf where there is none.
+    """The rows done so far. Columns (n,) as in `Fate`, `kinds` (n, kinds); `size` and `distance` are inf where there is none.
 
     Attributes:
         chunks: what the columns were made of, in order.
@@ -45,6 +46,8 @@ class Tally:
     bad_gradient: Bools
     proved: Bools
     taken: Ints
+    kinds: Ints
+    refused: Ints
     rounded: tuple[bool | None, ...]
     groups: tuple[str, ...] | None
 
@@ -95,6 +98,8 @@ def tally(ground: Ground, chunks: Sequence[Chunk]) -> Tally:
         _bools(fates, "bad_gradient"),
         _bools(fates, "proved"),
         _ints(fates, "taken"),
+        np.array([f.kinds or (0,) * len(KINDS) for f in fates], dtype=np.int64),
+        _ints(fates, "refused"),
         tuple(f.rounded for f in fates),
         None if groups is None else tuple(groups[i] for i in places.tolist()),
     )

@@ -7,8 +7,8 @@ attack's state that is narrowed with them.
 """
 
 from vauban.doors.oracle.aim import Aim, Loss
-from vauban.doors.oracle.book import Attempt, Outcome
+from vauban.doors.oracle.book import KINDS, Attempt, Kind, Outcome
 from vauban.doors.oracle.oracle import Oracle
 from vauban.doors.oracle.view import Rows
 
-__all__ = ["Aim", "Attempt", "Loss", "Oracle", "Outcome", "Rows"]
+__all__ = ["KINDS", "Aim", "Attempt", "Kind", "Loss", "Oracle", "Outcome", "Rows"]
