@@ -91,12 +91,14 @@ def test_never_overspends(name: str, kind: str, budget: int) -> None:
     asked: list[int] = []
     scores = w.target.model.forward
     own = {"surrogate": Own(world(kind).target)} if attack.facts.prior else {}
+    own |= {"samples": rows(3, tuple(w.x.shape[1:]))} if attack.facts.samples else {}
     o = Oracle(w.target, w.x, w.y, w.threat(attack, 0.6, queries=budget, gradients=2 * budget), **own)
     w.target.model.forward = lambda x: (asked.append(len(x)), scores(x))[1]  # type: ignore[method-assign]
     attack(o)
     assert (o.outcome.queries <= budget).all()
     assert (o.outcome.gradients <= 2 * budget).all()
-    assert sum(asked) == int(o.outcome.queries.sum()), "every forward pass of the target is charged to its row"
+    free = int(o.outcome.gradients.sum()) if "transfer" in ATTACKS[name].__module__ else 0  # a changed view of the model is run beside it
+    assert int(o.outcome.queries.sum()) <= sum(asked) <= int(o.outcome.queries.sum()) + free, "every forward pass is charged to its row"
 
 
 @every

@@ -119,6 +119,8 @@ def besiege(w: World, attack: Attack, threat: Threat, **options: object) -> Orac
     """Run one attack on a world; one that needs a surrogate of the attacker's own gets the model itself as such."""
     if attack.facts.prior:
         options.setdefault("surrogate", Own(w.target))
+    if attack.facts.samples:
+        options.setdefault("samples", rows(3, tuple(w.x.shape[1:])))
     o = Oracle(w.target, w.x, w.y, threat, **options)  # type: ignore[arg-type]
     attack(o)
     return o

@@ -30,7 +30,7 @@ Share = Annotated[float, BeforeValidator(exact), Field(ge=0, le=1)]
 ATTACKS: dict[str, Recipe[...]] = {}
 """Every registered attack by name; the folders of `vauban.attacks` fill it."""
 
-KINDS = ("linf", "l2", "l1", "l0", "transformations")
+KINDS = ("linf", "l2", "l1", "l0", "transformations", "features")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Facts:
         name: what it is called in files and reports.
         summary: the first line of its docstring.
         access: what its questions need of the target (of a surrogate, for gradients).
-        on: the kinds of perturbation it can use: "linf", "l2", "l1", "l0", "transformations".
+        on: the kinds of perturbation it can use: "linf", "l2", "l1", "l0", "transformations", "features".
         paper: its source.
         minimal: whether it looks for the smallest change, and so gives every row a distance.
         baseline: whether it optimises nothing, and so promises nothing.
@@ -49,6 +49,8 @@ class Facts:
         couples: whether its rows depend on each other (universal perturbations and patches).
         proof: whether it breaks nothing and proves rows robust instead, which ends the search for them.
         prior: whether it takes gradients of a surrogate of the attacker's own, besides what it asks of the target.
+        samples: whether it needs inputs of the attacker's own.
+        trees: whether it reads the splits and leaves of a `Trees` target.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Facts:
     couples: bool = False
     proof: bool = False
     prior: bool = False
+    trees: bool = False
+    samples: bool = False
 
     @property
     def atlas(self) -> str:
@@ -210,20 +214,32 @@ def attack(
     couples: bool = False,
     proof: bool = False,
     prior: bool = False,
+    trees: bool = False,
 ) -> Callable[[Callable[Concatenate[Oracle, P], None]], Recipe[P]]:
     """Register a function that asks an oracle as an attack, under its own name with dashes. The arguments are its `Facts`."""
 
     def register(function: Callable[Concatenate[Oracle, P], None]) -> Recipe[P]:
         summary = (inspect.getdoc(function) or "").partition("\n")[0]
         name = function.__name__.replace("_", "-")
-        return _registered(Recipe(Facts(name, summary, access, on, paper, minimal, baseline, images, couples, proof, prior), function))
+        return _registered(Recipe(Facts(name, summary, access, on, paper, minimal, baseline, images, couples, proof, prior, trees), function))
 
     return register
 
 
-def preset(name: str, summary: str, of: Recipe[P], *, paper: str, on: tuple[str, ...] | None = None, **settings: Any) -> Recipe[P]:
-    """Register settings of an attack under the name that the field knows them by."""
-    facts = replace(of.facts, name=name, summary=summary, paper=paper, on=of.facts.on if on is None else on)
+def preset(
+    name: str,
+    summary: str,
+    of: Recipe[P],
+    *,
+    paper: str,
+    on: tuple[str, ...] | None = None,
+    images: bool | None = None,
+    samples: bool | None = None,
+    **settings: Any,
+) -> Recipe[P]:
+    """Register settings of an attack under the name that the field knows them by. `on`, `images`, `samples` where its facts differ."""
+    given = {"on": on, "images": images, "samples": samples}
+    facts = replace(of.facts, name=name, summary=summary, paper=paper, **{k: v for k, v in given.items() if v is not None})
     return _registered(Recipe(facts, of.function, {**of.preset, **settings}))
 
 

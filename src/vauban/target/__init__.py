@@ -8,7 +8,7 @@ from vauban.target.onnx import Onnx
 from vauban.target.preprocessed import Preprocessed
 from vauban.target.restricted import restrict
 from vauban.target.sklearn import Sklearn
-from vauban.target.surrogates import Expectation, Mean, Own, StraightThrough, default_surrogate
+from vauban.target.surrogates import Expectation, Mean, Own, StraightThrough, View, Viewed, default_surrogate
 from vauban.target.torch import Torch
 
 __all__ = [
@@ -24,6 +24,8 @@ __all__ = [
     "Surrogate",
     "Target",
     "Torch",
+    "View",
+    "Viewed",
     "default_surrogate",
     "load_target",
     "restrict",

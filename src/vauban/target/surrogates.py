@@ -49,6 +49,31 @@ class Mean(Surrogate):
         return held_all(self.members)
 
 
+View = Callable[[Tensor, RowNoise | None], Tensor]
+"""A differentiable change of inputs (n, *shape), to inputs of the same shape; what is random about it is drawn from the rows' noise."""
+
+
+class Viewed(Surrogate):
+    """A surrogate that sees its input through a differentiable change: resized and padded, scaled, mixed with others.
+
+    Args:
+        model: what follows the change.
+        view: the change.
+    """
+
+    randomised = True
+
+    def __init__(self, model: Surrogate, view: View) -> None:
+        self.model, self.view = model, view
+        self.access, self.passes = model.access, model.passes
+
+    def smooth(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
+        return self.model.smooth(self.view(x, None if draw is None else draw.fork("view")), draw)
+
+    def held(self) -> AbstractContextManager[None]:
+        return self.model.held()
+
+
 class StraightThrough(Surrogate):
     """BPDA (Athalye et al. 2018, arXiv:1802.00420): forward through a step without useful gradient, backward as if it were another.
 
