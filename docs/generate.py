@@ -51,6 +51,7 @@ TABLES = {
     "GoalTable": ("goal", "The value of `goal` in a threat, where it is no word"),
     "AttackTable": ("[[threat.attack]]", "One attack of a threat"),
     "SurrogateTable": ("[[surrogate]]", "A model of the attacker's own"),
+    "TrainTable": ("[surrogate.train]", "How it is trained"),
     "PromiseTable": ("[promise.THREAT]", "What is promised under a threat"),
     "RunTable": ("[run]", "How the campaign is run"),
     "HardenTable": ("[harden]", "Adversarial training"),

@@ -21,6 +21,7 @@ class Ledger:
         queries, success: after so many questions on each row, the share of rows that had fallen.
         spent: questions up to each row's fall, or all of them where it stood, summed.
         median: questions after which half of the rows had fallen; None where half never did.
+        shared: questions that a surrogate was trained with, which are no single row's; a success pays for its share of them.
         session, day: how many questions the service that is attacked lets pass in a session, and from a device in a day.
     """
 
@@ -34,6 +35,7 @@ class Ledger:
     median: int | None = None
     session: int = 5
     day: int = 10
+    shared: int = 0
 
     @property
     def fallen(self) -> int:
@@ -48,7 +50,7 @@ class Ledger:
     @property
     def price(self) -> float:
         """Questions a success, failures paid for: inf where nothing fell."""
-        return self.spent / self.fallen if self.fallen else math.inf
+        return (self.spent + self.shared) / self.fallen if self.fallen else math.inf
 
     def identities(self, queries: float, per: int) -> float:
         """Identities (sessions, or device-days) that so many questions take where each may ask `per`.

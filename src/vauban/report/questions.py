@@ -32,7 +32,8 @@ def spent(book: Ledger) -> str:
     kinds = {k: n for k, n in book.kinds.items() if n}
     parts = f" ({', '.join(f'{percent(n / book.asked, 0)} {_FOR.get(k, k)}' for k, n in kinds.items())})" if len(kinds) > 1 else ""
     lost = f" {book.refused:,} of them got no answer." if book.refused else ""
-    return f"{book.asked:,} questions about {book.rows:,} inputs{parts}.{lost} {_price(book)} {_half(book)}"
+    shared = f" A surrogate was trained with {book.shared:,} more." if book.shared else ""
+    return f"{book.asked:,} questions about {book.rows:,} inputs{parts}.{lost}{shared} {_price(book)} {_half(book)}"
 
 
 def _price(book: Ledger) -> str:

@@ -21,11 +21,13 @@ class Surrogate(ABC):
     Attributes:
         access: what of the target an attacker must hold to have it: none for a model of its own.
         passes: forward passes of a model that one gradient costs.
+        asked: questions that the target answered so that an attacker could have it; shared by all rows.
         rough: by how much its scores may differ from the target's own, as a share of their span; 0 when it is not the target in lower precision.
     """
 
     access: Access = Access.NONE
     passes: int = 1
+    asked: int = 0
     rough: float = 0.0
 
     @abstractmethod

@@ -38,6 +38,7 @@ class Mean(Surrogate):
         self.members = tuple(members)
         self.access = max(m.access for m in members)
         self.passes = sum(m.passes for m in members)
+        self.asked = sum(m.asked for m in members)
 
     def smooth(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
         total = self.members[0].smooth(x, draw)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from vauban.campaign.file.fields import (
     AccessName,
@@ -20,16 +20,12 @@ from vauban.campaign.file.fields import (
     Share,
     goal_form,
 )
+from vauban.campaign.file.http import HttpTable
 from vauban.campaign.file.source import Source
+from vauban.campaign.file.table import Table
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
-
-
-class Table(BaseModel):
-    """A table of the file: unknown keys are refused, and numbers in quotes are no numbers."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, populate_by_name=True)
 
 
 class ModelTable(Table):
@@ -37,7 +33,7 @@ class ModelTable(Table):
 
     load: str
     """What to load: "file.py:function" or "package.module:function" (a model, or what makes one without arguments), "model.onnx", or,
-    with --trust-pickle, "model.pkl" or "model.joblib". Paths are relative to this file."""
+    with --trust-pickle, "model.pkl" or "model.joblib"; a target may be an endpoint, "https://host/path". Paths are relative to this file."""
     weights: str | None = None
     """safetensors file or saved state dict for a torch module."""
     outputs: str = "auto"
@@ -62,13 +58,17 @@ class TargetTable(ModelTable):
     """The class that means "no answer", by number or name; an answer there is neither correct nor, by default, a success."""
     name: str = ""
     """What the report calls the model."""
+    http: HttpTable | None = None
+    """How an endpoint is asked, where `load` is "https://host/path"."""
 
-
-class SurrogateTable(ModelTable):
-    """A model of the attacker's own, to take gradients from: a threat names it with `surrogate`."""
-
-    name: Annotated[str, Field(min_length=1)]
-    """What threats call it."""
+    @model_validator(mode="after")
+    def _endpoint(self) -> TargetTable:
+        remote = self.load.startswith(("http://", "https://"))
+        if remote and self.http is None:
+            raise ValueError("[target.http] is missing; say under it who allows the endpoint to be attacked, and how it answers")
+        if self.http is not None and not remote:
+            raise ValueError('[target.http] is about an endpoint; load = "https://host/path" names one')
+        return self
 
 
 class DataTable(Table):
@@ -96,6 +96,32 @@ class DataTable(Table):
     """The part to read, where the source has several, such as "test"."""
     layout: Literal["auto", "chw", "hwc", "hw", "vector", "series"] = "auto"
     """How the numbers of an input lie: channels first or last, or no image at all."""
+
+
+class TrainTable(Table):
+    """How a surrogate is trained before the campaign: the attacker's own inputs, with their classes or with what the target answers."""
+
+    data: DataTable
+    """The attacker's own inputs. Never the rows under attack."""
+    learn: Literal["classes", "labels", "scores"] = "labels"
+    """What is learnt of them: the classes they come with, which asks the target nothing; or the labels or the scores that it answers."""
+    questions: Count = 5000
+    """The most that the target is asked for it, by all rounds together."""
+    rounds: Seed = 4
+    """How often the inputs are joined by new ones, a step along the gradient (Jacobian-based augmentation)."""
+    step: Annotated[float, Field(gt=0)] = 0.1
+    """How long that step is, in the units of the inputs."""
+    epochs: Count = 20
+    """Of training, in each round."""
+
+
+class SurrogateTable(ModelTable):
+    """A model of the attacker's own, to take gradients from: a threat names it with `surrogate`."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """What threats call it."""
+    train: TrainTable | None = None
+    """Trains it first; `load` is then the network to train, or "default" for a small one that fits the inputs."""
 
 
 class GoalTable(Table):

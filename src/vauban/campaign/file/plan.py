@@ -6,17 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vauban.attacks.substitute import train_substitute
 from vauban.campaign.file.attackers import sieges_of
 from vauban.campaign.file.classes import class_index
 from vauban.campaign.file.guests import guests
-from vauban.campaign.file.model import DataTable, FileModel, ModelTable, SurrogateTable, TargetTable
+from vauban.campaign.file.model import DataTable, FileModel, ModelTable, SurrogateTable, TargetTable, TrainTable
 from vauban.campaign.file.read import check_names
 from vauban.campaign.file.resolved import resolved_of
 from vauban.campaign.file.source import Source
 from vauban.campaign.plan import Plan
 from vauban.campaign.record import Promise
 from vauban.data import Rows, load_data
-from vauban.target import Surrogate, Target, load_target
+from vauban.errors import BadTarget
+from vauban.target import Surrogate, Target, Torch, load_target
 from vauban.target.surrogates import Own
 from vauban.user_code import find, is_code
 
@@ -48,14 +50,29 @@ class Loader:
                 layout=table.layout,
             )
 
-    def target(self, table: TargetTable, classes: tuple[str, ...]) -> Target:
-        """The model under attack; `classes` names what `reject` may mean."""
+    def target(self, table: TargetTable, data: Rows) -> Target:
+        """The model under attack; the data name what `reject` may mean, and what an endpoint is to know of them."""
         with self.source.blaming("target"), guests():
-            reject = None if table.reject is None else class_index(table.reject, classes, "reject")
-            return self._model(table, access=table.access, reject=reject, name=table.name)
+            reject = None if table.reject is None else class_index(table.reject, data.classes, "reject")
+            return self._model(table, access=table.access, reject=reject, name=table.name, http=self._endpoint(table, data))
 
-    def surrogate(self, table: SurrogateTable, place: int) -> Surrogate:
-        """A model of the attacker's own; a `Surrogate` that code names is taken as it is."""
+    def _endpoint(self, table: TargetTable, data: Rows) -> dict[str, Any] | None:
+        """What `[target.http]` says, completed by the data and by where the file lies."""
+        if table.http is None:
+            return None
+        said = table.http.model_dump()
+        ends = {k: v for k, v in (("lo", data.lo), ("hi", data.hi)) if isinstance(v, int | float)}
+        request = {k: v for k, v in said["request"].items() if v is not None and not (k == "features" and not v)}
+        answer = {k: v for k, v in said["answer"].items() if not (k == "classes" and not v)}
+        said["request"] = {**ends, **({"features": data.features} if data.features else {}), **request}
+        said["answer"] = {"classes": data.classes, **answer}
+        said["journal"] = self.source.base / (said["journal"] or f"{self.source.path.stem}.journal")
+        return said
+
+    def surrogate(self, table: SurrogateTable, place: int, target: Target, seed: int) -> Surrogate:
+        """A model of the attacker's own, trained first where the file says so; a `Surrogate` that code names is taken as it is."""
+        if table.train is not None:
+            return self._trained(table, table.train, place, target, seed)
         with self.source.blaming("surrogate", place):
             with guests():
                 found = find(table.load, self.source.base) if is_code(table.load) else None
@@ -63,6 +80,26 @@ class Loader:
                 return found
             with guests():
                 return Own(self._model(table, name=table.name))
+
+    def _trained(self, table: SurrogateTable, how: TrainTable, place: int, target: Target, seed: int) -> Surrogate:
+        """A surrogate trained on inputs of the attacker's own."""
+        data = self.data(how.data, seed, "surrogate", place, "train", "data")
+        with self.source.blaming("surrogate", place):
+            with guests():
+                network = None if table.load == "default" else as_torch(self._model(table, name=table.name)).model
+            return train_substitute(
+                data.x,
+                data.y,
+                None if how.learn == "classes" else target,
+                classes=target.classes,
+                model=network,
+                rounds=how.rounds,
+                questions=how.questions,
+                step=how.step,
+                epochs=how.epochs,
+                scores=how.learn == "scores",
+                seed=seed,
+            ).surrogate
 
     def _model(self, table: ModelTable, **more: Any) -> Target:
         return load_target(
@@ -77,6 +114,19 @@ class Loader:
             base=self.source.base,
             **more,
         )
+
+
+def as_torch(target: Target) -> Torch:
+    """A target that can be trained.
+
+    Raises:
+        BadTarget: it is no torch module.
+    """
+    if not isinstance(target, Torch):
+        raise BadTarget(
+            f'{target.name}: only a torch module can be trained as a surrogate, and this is {target.kind}; say load = "default" for a small one'
+        )
+    return target
 
 
 def plan_of(model: FileModel, path: str | Path | None = None, *, trust_pickle: bool = False) -> Plan:
@@ -94,8 +144,8 @@ def plan_of(model: FileModel, path: str | Path | None = None, *, trust_pickle: b
     check_names(model)
     loader = Loader(source, trust_pickle)
     data = loader.data(model.data, model.seed, "data")
-    target = loader.target(model.target, data.classes)
-    surrogates = {table.name: loader.surrogate(table, i) for i, table in enumerate(model.surrogate)}
+    target = loader.target(model.target, data)
+    surrogates = {table.name: loader.surrogate(table, i, target, model.seed) for i, table in enumerate(model.surrogate)}
     samples = {i: loader.data(t.samples, model.seed, "threat", i, "samples") for i, t in enumerate(model.threat) if t.samples is not None}
     sieges = sieges_of(model, source, target, data, surrogates, samples)
     promises = tuple(Promise(name, p.robust_accuracy, p.clean_accuracy) for name, p in model.promise.items())

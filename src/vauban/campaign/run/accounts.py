@@ -38,6 +38,7 @@ def ledger(siege: Siege, done: Tally) -> Ledger | None:
         int(first[middle]) if middle < len(first) else None,
         siege.session,
         siege.day,
+        0 if siege.surrogate is None else siege.surrogate.asked,
     )
 
 
