@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from rich.console import Console
 
-from benchmarks import component, cw, ddn, deepfool, fgsm, fmn, memory, overhead, pgd, precision, table, verdict
+from benchmarks import blackbox, component, cw, ddn, deepfool, fgsm, fmn, memory, overhead, pgd, precision, table, verdict
 from benchmarks.comparison import Check, Row
 from benchmarks.measure import one_thread
 from benchmarks.options import Options
@@ -33,6 +33,7 @@ COMPARISONS = {
     "memory": memory,
     "component": component,
     "verdict": verdict,
+    "blackbox": blackbox,
 }
 USUAL = tuple(name for name in COMPARISONS if name != "verdict")
 """Verdicts with the published settings take hours, and are measured when they are named."""

@@ -47,6 +47,7 @@ VERDICTS = (
     "of an unbroken row",
     "trouble",
 )
+QUESTIONS = ("comparison", "model", "library", "n", "budget", "success", "median first win", "sent", "median L2", "CPU s")
 PAIRS = ("model", "n", "ours", "theirs", "only ours breaks, seed by seed", "only theirs breaks")
 
 
@@ -91,6 +92,16 @@ def suite(line: Line) -> list[str]:
     return [*found, str(line["seeds"]), figure(line["robust"]), span, figure(line["ever"]), *numbers, hard, trouble]
 
 
+def searched(line: Line) -> list[str]:
+    """What one side found with so many questions."""
+    found = [line["comparison"], line["model"], line["side"], str(line["n"]), str(line["budget"])]
+    if line["error"]:
+        return [*found, line["error"], *[""] * (len(QUESTIONS) - 6)]
+    near = "; ".join(f"{figure(size)} at {mark}" for mark, size in line["nearest"].items())
+    success = "" if line["nearest"] else figure(line["success"])
+    return [*found, success, figure(line["median_first"], 4), figure(line["sent"], 5), near, figure(line["seconds"])]
+
+
 def pair(line: Line) -> list[str]:
     """How two sides differ on the same rows."""
     counts = [", ".join(map(str, line[k])) for k in ("only_ours", "only_theirs")]
@@ -126,11 +137,12 @@ def markdown(lines: Sequence[Line]) -> str:
 
 def _tables(lines: Sequence[Line]) -> list[tuple[str, tuple[str, ...], list[list[str]]]]:
     """Titles, heads and rows of those tables that have any."""
-    kinds = {kind: [line for line in lines if line["kind"] == kind] for kind in ("check", "row", "memory", "verdict", "pair")}
+    kinds = {kind: [line for line in lines if line["kind"] == kind] for kind in ("check", "row", "memory", "verdict", "pair", "searched")}
     memory = [[m["what"], figure(m["mib"], 5), figure(m["over"], 5), figure(m["seconds"])] for m in kinds["memory"]]
     found = [
         ("Promises", ("comparison", "what", "measured", "promised", "verdict"), [verdict(line) for line in kinds["check"]]),
         ("Verdicts", VERDICTS, [suite(line) for line in kinds["verdict"]]),
+        ("Questions", QUESTIONS, [searched(line) for line in kinds["searched"]]),
         ("The same rows", PAIRS, [pair(line) for line in kinds["pair"]]),
         ("Measurements", HEAD, [cells(line) for line in kinds["row"]]),
         ("Peak memory", ("process", "peak resident, MiB", "over the one that only loads, MiB", "CPU seconds"), memory),
