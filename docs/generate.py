@@ -24,11 +24,11 @@ from vauban.attacks.suites import SUITES
 from vauban.campaign import record as records
 from vauban.campaign.file.schema import schema
 from vauban.cli.main import VERBS, application
-from vauban.threat import Access, Ball, Threat, Transformations
+from vauban.threat import Access, Ball, Feature, Features, Threat, Transformations
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code it is made from, then run `make docs-pages`. -->\n\n"
-NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0", "transformations": "transformations"}
+NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0", "transformations": "transformations", "features": "features of a table"}
 RECORD = (
     "Record", "TargetCard", "DataCard", "Finding", "ThreatCard", "AttackResult", "Rate", "Curve", "Group", "Doubt", "Promise",
 )  # fmt: skip
@@ -46,6 +46,16 @@ and data in `DIR`, and writes lines of JSON and a table to `benchmarks/results/`
 TABLES = {
     "FileModel": ("", "The top of the file"),
     "TargetTable": ("[target]", "The model under attack"),
+    "HttpTable": ("[target.http]", "A model behind an endpoint"),
+    "AuthorisationTable": ("[target.http.authorisation]", "Who allows it"),
+    "RequestTable": ("[target.http.request]", "How it is asked"),
+    "AnswerTable": ("[target.http.answer]", "How its answers are read"),
+    "RetryTable": ("[target.http.retry]", "What is tried again"),
+    "TimeoutTable": ("[target.http.timeout]", "How long an attempt may take"),
+    "RateTable": ("[target.http.rate]", "How fast it is asked"),
+    "BudgetTable": ("[target.http.budget]", "What all questions may cost"),
+    "CostTable": ("[target.http.cost]", "What an attempt costs"),
+    "ProbeTable": ("[target.http.probe]", "How its steadiness is looked at"),
     "DataTable": ("[data]", "The rows to attack"),
     "ThreatTable": ("[[threat]]", "One attacker; as many as are wanted"),
     "GoalTable": ("goal", "The value of `goal` in a threat, where it is no word"),
@@ -146,7 +156,8 @@ def suite_table() -> str:
 
 
 def _suite(name: str, kind: str) -> list[Attack]:
-    threat = Threat("any", Transformations() if kind == "transformations" else Ball(1, kind))
+    others = {"transformations": Transformations(), "features": Features([Feature("any")], 1)}
+    threat = Threat("any", others[kind] if kind in others else Ball(1, kind))
     return [a for a in SUITES[name](threat) if kind in a.facts.on]
 
 

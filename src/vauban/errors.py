@@ -26,6 +26,42 @@ class Unsupported(BadTarget):
     """A model that works, of which something else is asked than it is made for: no bounds are known for one of its operators."""
 
 
+class BadEndpoint(BadTarget):
+    """A remote model that cannot be asked, or whose answers are of no use."""
+
+
+class NotAuthorised(BadEndpoint):
+    """A host that the authorisation does not name, or no authorisation."""
+
+
+class AccessDenied(BadEndpoint):
+    """An endpoint that does not accept the credentials: 401, 403."""
+
+
+class BadRequest(BadEndpoint):
+    """An endpoint that does not take the request as it is: 400, 404, 422, a redirection."""
+
+
+class Malformed(BadEndpoint):
+    """Answers that are not as agreed: no JSON, nothing where the scores should be, another number of classes."""
+
+
+class Unreachable(BadEndpoint):
+    """An endpoint that does not answer, after all retries."""
+
+
+class RateLimited(BadEndpoint):
+    """An endpoint that asks to wait longer than one is willing to."""
+
+
+class BudgetSpent(BadEndpoint):
+    """All that the questions to an endpoint may cost is spent."""
+
+
+class BadJournal(BadEndpoint):
+    """A journal that another process holds, or that cannot be read."""
+
+
 class BrokenCertificate(VaubanError, AssertionError):
     """An input that was proven robust was broken: a fault in Vauban or in a proof, never a result."""
 

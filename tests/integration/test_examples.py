@@ -27,7 +27,7 @@ def percents(text: str) -> list[float]:
 
 
 def test_every_example_is_run_by_a_test() -> None:
-    tested = {"black_box_sklearn.py", "pytest_gate.py", "own_attack.py", "bpda.py"}
+    tested = {"black_box_sklearn.py", "pytest_gate.py", "own_attack.py", "bpda.py", "http_endpoint.py", "credit.py", "spam_texts.py"}
     assert {p.name for p in EXAMPLES.glob("*.py")} == tested
 
 
@@ -57,6 +57,13 @@ def test_an_attack_of_ones_own_can_be_named_in_a_campaign_file(tmp_path: Path) -
     assert "dark-spot" in run("-m", "vauban.cli", "audit", cwd=tmp_path)
 
 
+def test_applicants_who_keep_every_rule_are_approved_after_all(tmp_path: Path) -> None:
+    told = run(str(EXAMPLES / "credit.py"), cwd=tmp_path)
+    outsider, insider = percents(told)
+    assert "leaf-tuple, capgd, moeva" in told
+    assert insider <= outsider < 100
+
+
 def test_rounding_looks_robust_until_one_looks_through_it(tmp_path: Path) -> None:
     told = run(str(EXAMPLES / "bpda.py"), cwd=tmp_path)
     naive, through = percents(told)
@@ -69,3 +76,19 @@ def test_the_demonstration_shows_a_breach_and_a_hardened_model_that_holds(tmp_pa
     found = re.search(r"robust accuracy from ([\d.]+)% to ([\d.]+)%", told)
     assert found and float(found[1]) < 10 and float(found[2]) > 50
     assert all((tmp_path / "demo" / "runs" / name / "report.html").stat().st_size > 10_000 for name in ("standard", "hardened"))
+
+
+def test_an_endpoint_is_asked_once_and_its_journal_afterwards(tmp_path: Path) -> None:
+    pytest.importorskip("httpx")
+    told = run(str(EXAMPLES / "http_endpoint.py"), cwd=tmp_path)
+    robust = percents(told)
+    spent = [int(n) for n in re.findall(r"(\d+) requests", told)]
+    assert robust[0] == robust[1] < 90
+    assert spent[0] > 20 and spent[1] == 0
+
+
+def test_a_spam_filter_falls_to_what_nobody_sees_until_it_is_normalised(tmp_path: Path) -> None:
+    typist, typist_behind, ghost, ghost_behind = percents(run(str(EXAMPLES / "spam_texts.py"), cwd=tmp_path))
+    assert typist < 50 and typist_behind < 50 and ghost < 50
+    assert ghost_behind == 100
+    assert (tmp_path / "spam-audit" / "report.html").is_file()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vauban.attacks import ATTACKS, Attack
 from vauban.doors import Oracle
 from vauban.target import Own, Torch
-from vauban.threat import INF, Access, Ball, Goal, Threat, Transformations
+from vauban.threat import INF, Access, Ball, Feature, Features, Goal, Threat, Transformations
 
 torch.set_num_threads(1)
 SHAPE = (1, 6, 6)
@@ -89,6 +89,8 @@ class World:
         if self.kind == "transformations":
             return Threat("t", Transformations(0, 0.1 * room), **fields)  # type: ignore[arg-type]
         eps = float((self.optimum.max() if room > 1 else self.optimum.min()) * room)
+        if self.kind == "features":
+            return Threat("t", Features([Feature(f"x{i}") for i in range(self.x.shape[1])], eps, "l2"), **fields)  # type: ignore[arg-type]
         return Threat("t", Ball(max(math.floor(eps), 2 if room > 1 else 1) if self.kind == "l0" else eps, self.kind), **fields)  # type: ignore[arg-type]
 
 
@@ -103,9 +105,10 @@ def world(kind: str, n: int = 5, shape: tuple[int, ...] = SHAPE, classes: int = 
         x[:, 0, 6:9, 6:9] = torch.rand(n, 3, 3, generator=torch.Generator().manual_seed(1)) * 0.2 + 0.5
         x[:, 0, 6:9, 6:9] = (x[:, 0, 6:9, 6:9] + x[:, 0, 6:9, 6:9].flip(-1)) / 2  # the light is exactly in the middle
         return World(Torch(Pointer()), x, torch.zeros(n, dtype=torch.long), kind, torch.ones(n, dtype=torch.float64))
+    shape = (math.prod(shape),) if kind == "features" else shape
     model = Halfspace(shape, classes)
     x, y = rows(n, shape)
-    p = {"linf": INF, "l2": 2.0, "l1": 1.0, "l0": 0.0}[kind]
+    p = {"linf": INF, "l2": 2.0, "l1": 1.0, "l0": 0.0, "features": 2.0}[kind]
     return World(Torch(model), x, y, kind, model.smallest(x, p))
 
 
@@ -127,7 +130,10 @@ def besiege(w: World, attack: Attack, threat: Threat, **options: object) -> Orac
 
 
 CASES = [
-    (name, kind) for name, recipe in sorted(ATTACKS.items()) for kind in recipe.facts.on if not (recipe.facts.couples or recipe.facts.proof)
+    (name, kind)
+    for name, recipe in sorted(ATTACKS.items())
+    for kind in recipe.facts.on
+    if not (recipe.facts.couples or recipe.facts.proof or recipe.facts.trees)
 ]
 OPTIMISERS = [(name, kind) for name, kind in CASES if not ATTACKS[name].facts.baseline]
 GRADIENTS = [(name, kind) for name, kind in CASES if ATTACKS[name].facts.access is Access.GRADIENT]

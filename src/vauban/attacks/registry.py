@@ -221,7 +221,9 @@ def attack(
     def register(function: Callable[Concatenate[Oracle, P], None]) -> Recipe[P]:
         summary = (inspect.getdoc(function) or "").partition("\n")[0]
         name = function.__name__.replace("_", "-")
-        return _registered(Recipe(Facts(name, summary, access, on, paper, minimal, baseline, images, couples, proof, prior, trees), function))
+        return _registered(
+            Recipe(Facts(name, summary, access, on, paper, minimal, baseline, images, couples, proof, prior, trees), function)
+        )
 
     return register
 

@@ -15,7 +15,7 @@ CURVE = {"linf": ("fmn", 50), "l2": ("ddn", 50), "l1": ("fmn", 50), "l0": ("sigm
 
 
 def _quick(threat: Threat) -> list[Attack]:
-    return [_a("fgsm"), _a("pgd", steps=20), _a("spatial", grid=3)]
+    return [_a("fgsm"), _a("pgd", steps=20), _a("spatial", grid=3), _a("capgd", restarts=1)]
 
 
 def _standard(threat: Threat) -> list[Attack]:
@@ -29,6 +29,7 @@ def _standard(threat: Threat) -> list[Attack]:
         _a("pgd", steps=100, step=0.05, loss="margin", restarts=3),
         _a("jsma"),
         *([] if last is None else [_a(last[0], steps=last[1])]),
+        *_caa(),
     ]
 
 
@@ -38,6 +39,7 @@ def _vauban(threat: Threat) -> list[Attack]:
     curve = CURVE.get(kind)
     return [
         *(map(_a, BASELINES) if threat.access < Access.SCORE else [_a("uniform-noise")]),
+        _a("leaf-tuple", starts=5),
         _a("spatial"),
         _a("fgsm"),
         _a("adaptive"),
@@ -46,7 +48,13 @@ def _vauban(threat: Threat) -> list[Attack]:
         _a("linear-bounds"),
         _a("square", queries=2000, hope=0.1),
         *([] if curve is None else [_a(curve[0], steps=curve[1])]),
+        *_caa(),
     ]
+
+
+def _caa() -> list[Attack]:
+    """On tables: gradients first, then the genetic search on what is left (CAA, Simonetto et al. 2024, arXiv:2406.00775)."""
+    return [_a("capgd"), _a("moeva")]
 
 
 def _autoattack(threat: Threat) -> list[Attack]:
@@ -93,7 +101,7 @@ DEFAULT = "vauban"
 """The suite of a threat that names neither a suite nor attacks."""
 
 
-def suite(name: str, threat: Threat, shape: tuple[int, ...], access: Access | None = None) -> tuple[Attack, ...]:
+def suite(name: str, threat: Threat, shape: tuple[int, ...], access: Access | None = None, *, trees: bool = False) -> tuple[Attack, ...]:
     """The attacks of a suite that can act under a threat, in order.
 
     Args:
@@ -103,6 +111,7 @@ def suite(name: str, threat: Threat, shape: tuple[int, ...], access: Access | No
         threat: decides which apply: by access, perturbation, and whether it has a radius.
         shape: of one input.
         access: what gradients may be taken of, where a surrogate of the attacker's own lifts the threat's access.
+        trees: whether the target is a `Trees`, so that attacks that read trees can act.
 
     Raises:
         BadPlan: no such suite, or no attack of it can act.
@@ -110,7 +119,7 @@ def suite(name: str, threat: Threat, shape: tuple[int, ...], access: Access | No
     if name not in SUITES:
         raise BadPlan(f"no suite is named {name!r}; {nearest(name, SUITES)}")
     granted = threat.access if access is None else access
-    usable = tuple(_usable(SUITES[name](threat), threat, shape, granted))
+    usable = tuple(a for a in _usable(SUITES[name](threat), threat, shape, granted) if trees or not a.facts.trees)
     if not usable:
         raise BadPlan(
             f"threat {threat.name!r}: no attack of the suite {name!r} can act with {granted.name.lower()} access on {threat.perturbation.kind}; "

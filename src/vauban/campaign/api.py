@@ -17,7 +17,7 @@ from vauban.campaign.record import Promise, Record
 from vauban.campaign.run import Progress, audit_plan, quiet
 from vauban.data import Rows, load_data
 from vauban.errors import BadPlan, BadTarget, nearest
-from vauban.target import Function, Sklearn, Surrogate, Target, Torch
+from vauban.target import Function, Sklearn, Surrogate, Target, Torch, Trees
 from vauban.threat import Access, Threat, exact
 
 Named = Attack | Recipe[Any] | str
@@ -109,7 +109,7 @@ def audit(
         target=victim,
         data=data,
         sieges=tuple(
-            Siege(t, attacks_of(t, suite, data, surrogate) if bound is None else bound, curve, surrogate, grid, session, day, own)
+            Siege(t, attacks_of(t, suite, data, surrogate, victim) if bound is None else bound, curve, surrogate, grid, session, day, own)
             for t in listed
         ),
         promises=promises_of(promises or {}, listed),
@@ -157,9 +157,9 @@ def rows_of(x: Any, y: Any, threat: Threat, *, classes: Sequence[str] | None, gr
     return load_data({k: v for k, v in parts.items() if v is not None}, lo=allowed.lo, hi=allowed.hi, layout=layout)
 
 
-def attacks_of(threat: Threat, suite: str, data: Rows, surrogate: Surrogate | None) -> tuple[Attack, ...]:
+def attacks_of(threat: Threat, suite: str, data: Rows, surrogate: Surrogate | None, target: Target) -> tuple[Attack, ...]:
     """The attacks of a suite that can act under a threat. A surrogate of the attacker's own lends gradients whatever the threat grants."""
-    return suite_of(suite, threat, data.shape, threat.access if surrogate is None else Access.GRADIENT)
+    return suite_of(suite, threat, data.shape, threat.access if surrogate is None else Access.GRADIENT, trees=isinstance(target, Trees))
 
 
 def promises_of(promised: Promised, threats: Sequence[Threat]) -> tuple[Promise, ...]:

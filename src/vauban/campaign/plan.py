@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from vauban.attacks import Attack
+from vauban.campaign.budget import check_budget
 from vauban.campaign.record import Promise
 from vauban.data import Rows
 from vauban.errors import BadPlan
@@ -29,7 +30,8 @@ class Siege:
         samples: inputs and classes of the attacker's own (m, *shape) and (m,).
 
     Raises:
-        BadPlan: radii that are not positive numbers, each larger than the one before it; or radii and no curve.
+        BadPlan: radii that are not positive numbers, each larger than the one before it; or radii and no curve; or a budget with which an
+            attack could do nothing.
     """
 
     threat: Threat
@@ -42,6 +44,7 @@ class Siege:
     samples: tuple[Tensor, Tensor] | None = None
 
     def __post_init__(self) -> None:
+        check_budget(self.threat, self.attacks, self.surrogate)
         for before, radius in zip((0.0, *self.radii), self.radii, strict=False):
             if radius == before and before:
                 raise BadPlan(f"threat {self.threat.name!r}: the radius {radius:g} stands twice in radii; name each once")

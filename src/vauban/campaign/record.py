@@ -14,6 +14,7 @@ import msgspec
 
 from vauban.campaign.ledger import Ledger
 from vauban.campaign.rate import Rate
+from vauban.campaign.validity import Validity
 from vauban.errors import BadRun
 
 SCHEMA = 1
@@ -108,7 +109,7 @@ class ThreatCard:
 
     Attributes:
         text: the whole threat in words.
-        perturbation: its kind: "linf", "l2", "l1", "l0", "transformations".
+        perturbation: its kind: "linf", "l2", "l1", "l0", "transformations", "features", "edits".
         eps: its radius; None where it has none (JSON knows no infinity). `radius` reads it as a number.
         allowed: the perturbation in words.
         tolerance: by how much a candidate may exceed the radius before it is projected inward and asked again; what is kept exceeds it by 0.
@@ -166,6 +167,7 @@ class Finding:
         sure: one bit a row of `rows`: whether it is proven robust.
         anytime: robust accuracy against passes.
         ledger: what the questions came to, where the attacker holds less than the model itself.
+        validity: what the adversarial texts are worth, where the inputs are texts.
     """
 
     threat: ThreatCard
@@ -187,6 +189,7 @@ class Finding:
     sure: str = ""
     anytime: Anytime | None = None
     ledger: Ledger | None = None
+    validity: Validity | None = None
 
     @property
     def name(self) -> str:

@@ -23,6 +23,8 @@ def command(
 ) -> None:
     """Load everything a campaign names, try every attack on 8 rows, and estimate how long the campaign will take.
 
+    An endpoint is asked about 8 clean rows alone, after it was said who allows that and what the campaign costs at most.
+
     \b
     vauban check vauban.toml
     """
@@ -32,11 +34,29 @@ def command(
     model = read_file(file)
     plan = plan_of(model, file, trust_pickle=trust_pickle)
     _print_plan(plan, out)
+    if plan.target.metered:
+        _sound(plan, file, out)
+        return
     looks, trials = _tried(plan, model, out)
     notes = [*plan.data.notes, *_notes(plan, looks)]
     seconds = estimate(plan, trials)
     out.write({"file": str(file), **_facts(plan), "attacks": [asdict(t) for t in trials], "seconds": seconds, "notes": notes})
     _print_trials(trials, seconds, out)
+    for note in notes:
+        out.say(f"! {note}")
+
+
+def _sound(plan: Plan, file: Path, out: Output) -> None:
+    """Check a campaign whose questions cost something."""
+    from vauban.cli.endpoint import endpoints_of, facts, sounded
+
+    found: list[dict[str, object]] = []
+    notes = [*plan.data.notes]
+    for target in endpoints_of(plan):
+        seen, more = sounded(plan, target, out)
+        notes += more
+        found.append(facts(target, seen))
+    out.write({"file": str(file), **_facts(plan), "endpoints": found, "notes": notes})
     for note in notes:
         out.say(f"! {note}")
 
@@ -64,13 +84,17 @@ def _tried(plan: Plan, model: FileModel, out: Output) -> tuple[list[Look], list[
 
 
 def _notes(plan: Plan, looks: list[Look]) -> list[str]:
-    """What looks wrong: a model that is no better than guessing on clean rows is most often fed wrongly."""
+    """What looks wrong: budgets too small for a step; and a model no better than guessing on clean rows is most often fed wrongly."""
+    from vauban.campaign.budget import too_small
+
+    scant = [(s.threat.name, too_small(s.threat, s.attacks, s.surrogate)) for s in plan.sieges]
+    found = [f"threat {name!r}: {why}" for name, why in scant if why]
     asked, correct = max(((look.asked, look.correct) for look in looks), default=(0, 0))
     guess = 1 / max(len(plan.data.classes), 2)
     if asked >= 8 and correct <= asked * guess * 1.5:
         hint = "check mean and std, bounds, and the order of classes"
-        return [f"only {correct} of {asked} clean rows are classified as labelled, about what guessing gives; {hint}"]
-    return []
+        found.append(f"only {correct} of {asked} clean rows are classified as labelled, about what guessing gives; {hint}")
+    return found
 
 
 def _facts(plan: Plan) -> dict[str, object]:

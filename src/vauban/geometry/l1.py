@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vauban.geometry.body import SLACK, Body, norms_of_rows, per_row
+from vauban.geometry.body import INF, SLACK, Body, norms_of_rows, per_row
+from vauban.geometry.l1_box import onto_ball_in_box
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,6 +17,10 @@ class L1(Body):
     """The absolute changes of all features sum to at most eps."""
 
     p: ClassVar[float] = 1.0
+
+    def project(self, x0: Tensor, x: Tensor, limits: tuple[Tensor, Tensor]) -> Tensor:
+        """The nearest point of ball and box at once: onto one after the other would give away what the box cuts off."""
+        return torch.clamp(x, *limits) if self.eps == INF else onto_ball_in_box(self, x0, x, limits)
 
     def cut(self, d: Tensor, radius: float | Tensor, features: int) -> Tensor:
         """Euclidean projection onto the L1 ball; rows already inside are returned as they are."""

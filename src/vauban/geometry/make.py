@@ -12,8 +12,9 @@ from vauban.geometry.l1 import L1
 from vauban.geometry.l2 import L2
 from vauban.geometry.linf import Linf
 from vauban.geometry.space import Space
+from vauban.geometry.tables import check_rows, tabular_of
 from vauban.geometry.transformed import Transformed
-from vauban.threat import Ball, Perturbation, Transformations
+from vauban.threat import Ball, Edits, Features, Perturbation, Transformations
 
 BODIES: dict[float, type[Body]] = {body.p: body for body in (Linf, L2, L1, L0)}
 
@@ -33,12 +34,14 @@ class Plain:
         return v
 
 
-def body_of(ball: Ball, x: Tensor) -> Body:
+def body_of(ball: Ball | Features, x: Tensor) -> Body:
     """The ball in the shape, dtype and device of the rows x (n, *shape).
 
     Raises:
-        BadPlan: bounds or mask have neither one value nor one for each feature, or eps reaches beyond the whole box.
+        BadPlan: bounds, mask or features have neither one value nor one for each feature, or eps reaches beyond the whole box.
     """
+    if isinstance(ball, Features):
+        return tabular_of(ball, x)
     body = BODIES[ball.norm](ball.eps, _bound(ball.lo, "lo", x), _bound(ball.hi, "hi", x), _mask(ball.mask, x))
     if body.p == 0 and body.eps < float("inf") and body.eps > x[0].numel():
         raise BadPlan(f"eps = {body.eps:g} features is more than the {x[0].numel()} an input has")
@@ -46,9 +49,18 @@ def body_of(ball: Ball, x: Tensor) -> Body:
 
 
 def space_of(perturbation: Perturbation, x: Tensor) -> Space:
-    """The space that a perturbation opens around the rows x (n, *shape)."""
+    """The space that a perturbation opens around the rows x (n, *shape).
+
+    Raises:
+        BadPlan: it does not fit the shape of the rows.
+        BadData: a clean row breaks a constraint on features.
+    """
+    if isinstance(perturbation, Edits):
+        raise BadPlan("edits are of texts, and these inputs are numbers; audit texts with vauban.audit_text")
     if isinstance(perturbation, Transformations):
         return Transformed(perturbation)
+    if isinstance(perturbation, Features):
+        check_rows(perturbation, x)
     return Plain(body_of(perturbation, x))
 
 

@@ -53,6 +53,7 @@ ADVICE = {
     "access-not-used": (
         "The attacks knew less than the threat allows. Add attacks that ask for scores or labels, or state the weaker threat that was tried."
     ),
+    "budget-too-small": "Each row allows too few questions for a single step. Give the attacker more, or state that it may only guess.",
     "too-few-rows": "The interval is wide because few rows were tried. Audit more rows.",
     "time-limit": "The campaign ran out of time. Give it longer, or read the number as a ceiling.",
     "unverified": "Some examples did not fool the model when asked again. Look for randomness, reduced precision or batch effects.",

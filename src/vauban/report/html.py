@@ -14,18 +14,16 @@ from markupsafe import Markup
 from vauban.campaign.record import Rate, Record, write_atomically
 from vauban.campaign.verdict import Judgement, judgements
 from vauban.report import numbers
-from vauban.report.gallery import Gallery
 from vauban.report.glossary import GLOSSARY
-from vauban.report.page import bar, page
+from vauban.report.page import Shown, bar, page
 from vauban.report.questions import rungs, spent
+from vauban.report.texts import sentence
 from vauban.version import __version__
 
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 
-def write_html(
-    record: Record, path: Path, galleries: Mapping[str, Gallery] | None = None, judged: Sequence[Judgement] | None = None
-) -> None:
+def write_html(record: Record, path: Path, galleries: Mapping[str, Shown] | None = None, judged: Sequence[Judgement] | None = None) -> None:
     """Write the page of a record, whole or not at all.
 
     Args:
@@ -37,7 +35,7 @@ def write_html(
     write_atomically(path, html(record, galleries, judged))
 
 
-def html(record: Record, galleries: Mapping[str, Gallery] | None = None, judged: Sequence[Judgement] | None = None) -> str:
+def html(record: Record, galleries: Mapping[str, Shown] | None = None, judged: Sequence[Judgement] | None = None) -> str:
     """The page of a record as text; see `write_html`."""
     view = page(record, judgements(record) if judged is None else judged, galleries or {})
     return _environment().get_template("report.html.j2").render(page=view, record=record, glossary=GLOSSARY, version=__version__)
@@ -103,5 +101,6 @@ _FILTERS: dict[str, Any] = {
     "svg": Markup,
     "spent": spent,
     "rungs": rungs,
+    "worth": sentence,
 }
 _GLOBALS: dict[str, Any] = {"success": numbers.success}

@@ -12,6 +12,7 @@ from vauban.report import figures
 from vauban.report.advice import advice, link
 from vauban.report.gallery import Example, Gallery, examples
 from vauban.report.sentences import WORDS, finding_sentence, overall, promised, record_sentence
+from vauban.report.texts import TextExample
 
 MOST_CLASSES = 16
 """More classes than this make no readable heat table: the commonest confusions are listed instead."""
@@ -102,7 +103,7 @@ class Section:
     classes: tuple[Group, ...]
     groups: tuple[Group, ...]
     heat: Heat | None
-    examples: tuple[Example, ...]
+    examples: tuple[Example, ...] | tuple[TextExample, ...]
     doubts: tuple[Doubted, ...]
 
 
@@ -119,11 +120,13 @@ class Page:
     attacks: tuple[AttackResult, ...]
 
 
+Shown = Gallery | tuple[TextExample, ...]
+"""Examples of broken rows: arrays, or texts with their edits marked."""
 _BADGES = {verdict: Badge(WORDS[verdict], sign, WORDS[verdict]) for verdict, sign in zip(Verdict, "✓✕–?", strict=True)}
 _MEASURED = Badge("measured", "•", "measured")
 
 
-def page(record: Record, judged: Sequence[Judgement], galleries: Mapping[str, Gallery]) -> Page:
+def page(record: Record, judged: Sequence[Judgement], galleries: Mapping[str, Shown]) -> Page:
     """The page of a record.
 
     Args:
@@ -170,7 +173,7 @@ def weakest(groups: Sequence[Group], most: int = MOST_GROUPS) -> tuple[Group, ..
     return tuple(sorted((g for g in groups if g.robust.rows), key=lambda g: g.robust.value)[:most])
 
 
-def _section(record: Record, finding: Finding, place: int, judged: Sequence[Judgement], gallery: Gallery | None) -> Section:
+def _section(record: Record, finding: Finding, place: int, judged: Sequence[Judgement], gallery: Shown | None) -> Section:
     own = [j for j in judged if j.threat == finding.name]
     least = {j.metric: j.promised for j in own}
     outcome = overall(record, own)
@@ -189,7 +192,7 @@ def _section(record: Record, finding: Finding, place: int, judged: Sequence[Judg
         weakest(finding.classes),
         weakest(finding.groups),
         heat(finding.confusion, classes),
-        examples(gallery, classes, box) if gallery else (),
+        gallery if isinstance(gallery, tuple) else examples(gallery, classes, box) if gallery else (),
         _doubts(finding.doubts),
     )
 

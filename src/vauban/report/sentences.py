@@ -22,6 +22,7 @@ _MAY = {
     "l2": "change an input by at most {eps} in Euclidean distance",
     "l1": "change an input by at most {eps} in total over all {part}s",
     "l0": "change at most {eps} of the {part}s, as much as it likes",
+    "edits": "edit each text at most {eps} times",
 }
 _FATE = {
     Verdict.HOLDS: "is kept",
@@ -82,10 +83,14 @@ def overall(record: Record, judged: Sequence[Judgement]) -> Verdict:
 def _change(threat: ThreatCard, kind: str) -> str:
     part = "pixel" if kind == "image" else "feature"
     norm = threat.perturbation.lower().split(" ")[0]
+    if norm == "features":
+        return f"change the features of a row ({_limits(threat)})"
     if norm not in _MAY:
         return f"transform each input ({_limits(threat)})"
     if threat.radius == float("inf"):
         return "change an input by any amount"
+    if norm == "edits" and threat.radius == 1:
+        return "edit each text once"
     if norm == "l0" and threat.radius == 1:
         return f"change one {part}, as much as it likes"
     scale = "" if (threat.lo, threat.hi) == (0.0, 1.0) or norm == "l0" else f" on a scale from {threat.lo:g} to {threat.hi:g}"

@@ -12,6 +12,7 @@ from vauban.report.advice import link
 from vauban.report.numbers import interval, number, passes, percent, tidy
 from vauban.report.questions import spent
 from vauban.report.sentences import WORDS, finding_sentence, overall, promised, record_sentence
+from vauban.report.texts import sentence
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,6 +84,8 @@ def _print_finding(record: Record, finding: Finding, judged: Sequence[Judgement]
         console.print(_attacks(finding.attacks, plain))
     if finding.ledger is not None:
         console.print(_text((spent(finding.ledger), "dim")))
+    if finding.validity is not None:
+        console.print(_text((sentence(finding.validity), "dim")))
     stopped = [f"{a.label} stopped early: {a.stopped}\n" for a in finding.attacks if a.stopped]
     if stopped or not finding.attacks:
         console.print(_text(("".join(stopped), "yellow")))

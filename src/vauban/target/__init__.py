@@ -10,6 +10,7 @@ from vauban.target.restricted import restrict
 from vauban.target.sklearn import Sklearn
 from vauban.target.surrogates import Expectation, Mean, Own, StraightThrough, View, Viewed, default_surrogate
 from vauban.target.torch import Torch
+from vauban.target.trees import Trees
 
 __all__ = [
     "Committee",
@@ -24,6 +25,7 @@ __all__ = [
     "Surrogate",
     "Target",
     "Torch",
+    "Trees",
     "View",
     "Viewed",
     "default_surrogate",

@@ -1,8 +1,8 @@
-"""A target from what a campaign file says: code, an ONNX file, or a pickle that is trusted."""
+"""A target from what a campaign file says: code, an ONNX file, a pickle that is trusted, or an endpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from vauban.target.onnx import Onnx
 from vauban.target.restricted import restrict
 from vauban.target.sklearn import Sklearn
 from vauban.target.torch import Torch
+from vauban.target.trees import Trees
 from vauban.target.weights import load_weights
 from vauban.threat import Access
 from vauban.user_code import call, find, is_code, needs_arguments
@@ -37,20 +38,23 @@ def load_target(
     trust_pickle: bool = False,
     base: str | Path = ".",
     name: str = "",
+    http: Mapping[str, Any] | None = None,
 ) -> Target:
     """The target that a spec names.
 
     Args:
         spec: "file.py:name" or "package.module:name", where the name is a model, a class or function that makes one without arguments,
-            or a function from a batch to scores (`Function`); "model.onnx"; or, with `trust_pickle`, "model.pkl" or "model.joblib".
+            or a function from a batch to scores (`Function`); "model.onnx"; with `trust_pickle`, "model.pkl" or "model.joblib"; or, with
+            `http`, "https://host/path".
             A model is a torch module, a scikit-learn estimator, or a `Target`.
         weights: safetensors or a saved state dict, for a torch module.
         outputs: what the raw outputs are, for a torch module, an ONNX file or a function.
         mean, std, device, gradients: for a torch module, as in `Torch`.
-        access: lowers what the target shows ("label", "score"); for a function, what it shows.
+        access: lowers what the target shows ("label", "score"); for a function, what it shows; for an estimator, "gradient" reads its trees.
         reject: the class that means "no answer".
         base: the folder that paths are relative to.
         name: what the record calls it.
+        http: how an endpoint is asked: for each argument of `vauban.target.http.Http` its fields.
 
     Raises:
         BadTarget: what is named cannot be found, read or attacked; errors in the user's code come with their file and line.
@@ -62,7 +66,7 @@ def load_target(
     given = {k: v for k, v in settings.items() if v is not None}
     if "weights" in given:
         given["weights"] = folder / given["weights"]
-    target = _target(spec, given, access, trust_pickle, folder)
+    target = _target(spec, given, access, trust_pickle, folder) if http is None else _remote(spec, given, http)
     if name:
         target.name = name
     if reject is not None:
@@ -79,9 +83,17 @@ def _target(spec: str, given: Settings, access: str | Access | None, trust_pickl
     if not is_code(spec):
         raise BadTarget(
             f'target = {spec!r} is no model: write "file.py:function" or "package.module:function" (weights go into weights = ...), '
-            '"model.onnx", or "model.joblib"'
+            '"model.onnx", "model.joblib", or "https://host/path" with [target.http]'
         )
     return _wrap(_made(find(spec, folder), spec, folder), spec, given, access)
+
+
+def _remote(url: str, given: Settings, http: Mapping[str, Any]) -> Target:
+    """An endpoint; `outputs` says what its scores are."""
+    from vauban.target.http.read import http_of
+
+    outputs = _only(given, ("outputs",), "an endpoint").get("outputs", "auto")
+    return http_of(url, {**http, "answer": {**http["answer"], "outputs": outputs}})
 
 
 def _made(found: Any, spec: str, folder: Path) -> object:
@@ -111,7 +123,7 @@ def _wrap(found: Any, spec: str, given: Settings, access: str | Access | None) -
         return found
     if hasattr(found, "predict"):
         _only(given, (), "a scikit-learn estimator")
-        return Sklearn(found)
+        return Trees(found) if access is not None and Access.parse(access) is Access.GRADIENT else Sklearn(found)
     if callable(found):
         return Function(found, access="score" if access is None else access, **_only(given, ("outputs",), "a function"))
     raise BadTarget(f"{spec} gives {type(found).__name__}; a model is a torch.nn.Module, a scikit-learn estimator, a Target, or a function")

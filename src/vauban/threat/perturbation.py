@@ -1,4 +1,4 @@
-"""What the attacker may do to an input: an Lp ball inside a box, or a set of transformations."""
+"""What the attacker may do to an input: an Lp ball inside a box, a set of transformations, changes to the features of a table, or edits of a text."""
 
 from __future__ import annotations
 
@@ -8,25 +8,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import cast
 
-from vauban.errors import BadPlan, nearest
+from vauban.errors import BadPlan
+from vauban.threat.edits import Edits
 from vauban.threat.exact import exact, written
+from vauban.threat.features import Features
+from vauban.threat.norms import INF, NORMS, Number, norm_of
 
-INF = math.inf
-NORMS: dict[str, float] = {"linf": INF, "l2": 2.0, "l1": 1.0, "l0": 0.0}
-
-Number = float | str | Fraction
 Bound = float | tuple[float, ...]
-
-
-def norm_of(word: float | str) -> float:
-    """The order p of a norm from its name ("linf", "l2", "l1", "l0") or number."""
-    if isinstance(word, str):
-        if word.lower() not in NORMS:
-            raise BadPlan(f"norm = {word!r} is not a norm; {nearest(word.lower(), NORMS)}")
-        return NORMS[word.lower()]
-    if word not in NORMS.values():
-        raise BadPlan(f"norm = {word!r} is not a norm; it is one of inf, 2, 1, 0")
-    return float(word)
 
 
 def _flat(values: object, what: str) -> Bound:
@@ -152,7 +140,7 @@ class Transformations:
         return f"rotation within {self.rotation:g} degrees, translation within {self.translation:.0%} of the frame"
 
 
-Perturbation = Ball | Transformations
+Perturbation = Ball | Transformations | Features | Edits
 
 
 def _many(bound: Bound) -> tuple[float, ...]:

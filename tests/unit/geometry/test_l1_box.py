@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize
 from torch import Tensor
 
 from vauban.geometry.l1 import L1
@@ -101,10 +102,46 @@ def test_by_hand() -> None:
     """Radius 1, room 0.2 on the first feature: it goes to its wall, and the others share the rest, each 0.1 short of where it was."""
     x0 = torch.tensor([[0.8, 0.5, 0.5]])
     x = torch.tensor([[1.8, 1.0, 0.0]])
-    near = onto_ball_in_box(L1(1.0), x0, x, L1(1.0).limits(x0))
+    near = L1(1.0).project(x0, x, L1(1.0).limits(x0))
     assert near.tolist()[0] == pytest.approx([1.0, 0.9, 0.1], abs=2e-5)
-    away = L1(1.0).project(x0, x, L1(1.0).limits(x0))
+    away = (x0 + L1(1.0).cut(x - x0, 1.0, 1)).clamp(0, 1)
     assert float((away - x0).abs().sum()) < 0.8, "one after the other gives a part of the radius away"
+
+
+@given(st.integers(0, 10_000), st.integers(1, 6), st.sampled_from([0.05, 0.4, 1.5]), st.sampled_from([0.1, 1.0, 5.0]))
+@settings(max_examples=40, deadline=None)
+def test_a_solver_of_quadratic_programs_finds_no_nearer_point(seed: int, n: int, eps: float, reach: float) -> None:
+    """Least |x0 + p - q - x|^2 with p and q at least 0, within the room of the box, and summing to at most eps."""
+    g = torch.Generator().manual_seed(seed)
+    u = torch.rand(1, n, generator=g, dtype=torch.float64)
+    x0 = torch.where(torch.rand(1, n, generator=g) < 0.4, u.round(), u)
+    x = x0 + reach * torch.randn(1, n, generator=g, dtype=torch.float64)
+    body = L1(eps)
+    mine = body.project(x0, x, body.limits(x0))
+    clean, far = x0[0].numpy(), x[0].numpy()
+    side = np.concatenate([np.eye(n), -np.eye(n)], 1)
+    found = minimize(
+        lambda v: float(((clean + side @ v - far) ** 2).sum()),
+        np.zeros(2 * n),
+        jac=lambda v: 2 * side.T @ (clean + side @ v - far),
+        bounds=[(0.0, r) for r in (*(1 - clean), *clean)],
+        constraints=[{"type": "ineq", "fun": lambda v: eps - v.sum(), "jac": lambda v: -np.ones(2 * n)}],
+        method="SLSQP",
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+    distance = float(((mine - x) ** 2).sum())
+    assert distance <= found.fun + 1e-4 * (1 + found.fun)
+    assert float((mine - x0).abs().sum()) <= eps
+    assert torch.equal(body.project(x0, mine, body.limits(x0)), mine)
+
+
+def test_leading_dimensions_and_points_inside() -> None:
+    body, x0, x = drawn(3, (1, 28, 28), (0.0, 1.0), 0.3, 1.0, "dense")
+    limits = body.limits(x0)
+    both = body.project(x0, torch.stack([x, x0, x0 + 1e-4]), limits)
+    assert torch.equal(both[0], body.project(x0, x, limits))
+    assert torch.equal(both[1], x0)
+    assert torch.equal(both[2], (x0 + 1e-4).clamp(*limits))
 
 
 def test_what_may_not_change_does_not() -> None:

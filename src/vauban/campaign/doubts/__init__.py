@@ -1,7 +1,7 @@
 """Signs that a number flatters the target, each looked for after the attacks under a threat are done. A page each: docs/doubts.md."""
 
 from vauban.campaign.doubts.answers import batch_dependent, not_a_number, not_deterministic, too_few_draws, wrong_output_kind
-from vauban.campaign.doubts.evidence import access_not_used, time_limit, too_few_rows, unverified
+from vauban.campaign.doubts.evidence import access_not_used, budget_too_small, time_limit, too_few_rows, unverified
 from vauban.campaign.doubts.gradients import finite_differences_disagree, interrupted_graph, noisy_loss_surface, zero_gradients
 from vauban.campaign.doubts.inference import optimises_at_inference
 from vauban.campaign.doubts.inputs import quantised_input, wrong_normalisation
@@ -42,6 +42,7 @@ DOUBTERS: tuple[Doubter, ...] = (
     transfer_beats_gradients,
     labels_beat_scores,
     access_not_used,
+    budget_too_small,
     too_few_rows,
     time_limit,
     unverified,

@@ -1,7 +1,8 @@
-"""Doubts about the evidence: too few rows, too little time, examples that did not hold."""
+"""Doubts about the evidence: too few rows or questions, too little time, examples that did not hold."""
 
 from __future__ import annotations
 
+from vauban.campaign.budget import too_small
 from vauban.campaign.doubts.scene import Scene
 from vauban.campaign.record import Doubt
 from vauban.measure import rows_to_decide
@@ -40,6 +41,13 @@ def access_not_used(scene: Scene) -> Doubt | None:
     return Doubt(
         "access-not-used", f"the threat grants {name} access and no attack used it; name attacks that do, or grant {used.name.lower()}"
     )
+
+
+def budget_too_small(scene: Scene) -> Doubt | None:
+    """The budget ends every attack that asks the target before it has taken a step: the number is that of single guesses."""
+    siege = scene.siege
+    why = too_small(siege.threat, siege.attacks, siege.surrogate)
+    return Doubt("budget-too-small", f"{why}; give more queries, or attacks that need none to find their way") if why else None
 
 
 def time_limit(scene: Scene) -> Doubt | None:

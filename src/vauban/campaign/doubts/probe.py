@@ -56,7 +56,10 @@ class Probe:
 
     @cached_property
     def has_gradient(self) -> bool:
-        """Whether this attacker can climb gradients of the target, or of a stand-in made from it."""
+        """Whether this attacker can climb gradients of the target, or of a stand-in made from it, as far as one can tell by the attacks that look
+        for doubts: they know no constraints on features, and what they find there counts for nothing."""
+        if self.siege.threat.perturbation.kind == "features":
+            return False
         return self.surrogate is not None and self.siege.threat.access >= Access.GRADIENT and len(self) > 0
 
     @cached_property

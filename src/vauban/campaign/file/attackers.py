@@ -12,14 +12,15 @@ from vauban.attacks.registry import find as registered
 from vauban.attacks.suites import DEFAULT, suite
 from vauban.campaign.file.arrays import mask_of, wanted_of_rows
 from vauban.campaign.file.classes import class_index
+from vauban.campaign.file.features import features_of
 from vauban.campaign.file.guests import guests
 from vauban.campaign.file.model import AttackTable, FileModel, GoalTable, ThreatTable
 from vauban.campaign.file.source import Source
 from vauban.campaign.plan import Siege
 from vauban.data import Rows
 from vauban.errors import BadPlan, NotGranted
-from vauban.target import Mean, Surrogate, Target
-from vauban.threat import Access, Ball, Goal, Perturbation, Threat, Transformations
+from vauban.target import Mean, Surrogate, Target, Trees
+from vauban.threat import Access, Ball, Goal, Perturbation, Threat, Transformations, exact
 from vauban.user_code import find, is_code
 
 
@@ -78,10 +79,10 @@ class _Maker:
             surrogate = self._surrogate(table, threat)
             granted = _granted(threat, surrogate)
             named = table.suite or ("" if table.attack else DEFAULT)
-            chosen = suite(named, threat, self.data.shape, granted) if named else ()
+            chosen = suite(named, threat, self.data.shape, granted, trees=isinstance(self.target, Trees)) if named else ()
         own = tuple(self._attack(a, i, threat, granted) for i, a in enumerate(table.attack))
         with self.source.blaming("threat", self.place):
-            radii = tuple(float(r) for r in table.radii)
+            radii = tuple(exact(r, "radii") for r in table.radii)
             samples = None if self.samples is None else (self.samples.x, self.samples.y)
             return Siege(threat, (*chosen, *own), table.curve, surrogate, radii, table.session, table.day, samples)
 
@@ -93,6 +94,10 @@ class _Maker:
                 raise NotGranted(
                     f"attack {attack.name!r} needs {attack.facts.access.name.lower()} access, and the threat grants "
                     f"{granted.name.lower()}; leave it out, or grant more"
+                )
+            if attack.facts.trees and not isinstance(self.target, Trees):
+                raise BadPlan(
+                    f'attack {attack.name!r} reads trees, and {self.target.name} shows none; for a tree ensemble say access = "gradient" in [target]'
                 )
             return attack
 
@@ -118,6 +123,8 @@ def _granted(threat: Threat, surrogate: Surrogate | None) -> Access:
 
 
 def _perturbation(table: ThreatTable, data: Rows, base: Path) -> Perturbation:
+    if table.features is not None and table.eps is not None:
+        return features_of(table.features, table.eps, table.norm or "linf", data, base)
     if table.eps is not None:
         return Ball(table.eps, table.norm or "linf", data.lo, data.hi, mask_of(table.mask, data.shape, base))
     if isinstance(data.lo, tuple) or isinstance(data.hi, tuple):

@@ -149,6 +149,34 @@ class AttackTable(Table):
         return dict(self.model_extra or {})
 
 
+class FeaturesTable(Table):
+    """What an attacker may do to the columns of a table. Columns are named as in the data ("x0", "x1", ... where those have no names), or by a
+    pattern such as "purpose_*"."""
+
+    file: str | None = None
+    """A CSV file with one line a feature: name, and any of kind (real, integer, category), lo, hi, change (any, up, down, none), group, scale.
+    Relative to this file."""
+    integer: list[str] = Field(default=[])
+    """Columns of whole numbers."""
+    fixed: list[str] = Field(default=[])
+    """Columns that may not change."""
+    up: list[str] = Field(default=[])
+    """Columns that may only rise."""
+    down: list[str] = Field(default=[])
+    """Columns that may only fall."""
+    groups: dict[str, str | list[str]] = Field(default={})
+    """One-hot groups: for each its 0/1 columns, of which exactly one is 1."""
+    bounds: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(default={})
+    """The least and the greatest value of a column under this threat; by default the bounds of the data."""
+    scale: Literal["range", "std"] | Annotated[float, Field(gt=0)] = "range"
+    """What counts as a change of 1 in each column: its range, its standard deviation in the rows audited, or a number. `eps` is in these units."""
+    scales: dict[str, Annotated[float, Field(gt=0)]] = Field(default={})
+    """Scales of single columns."""
+    relations: list[str] = Field(default=[])
+    """What must stay true between columns, such as "installment <= amount" or "rest == amount - paid"; + - * / % **, comparisons, `in`, and, or,
+    not, min, max, abs, log. A name that is no single word stands in backquotes."""
+
+
 class ThreatTable(Table):
     """One attacker: what it knows, wants, may do and may spend, and the attacks it tries in order."""
 
@@ -166,6 +194,8 @@ class ThreatTable(Table):
     """Instead of `eps`: how far an image may be rotated either way, in degrees."""
     translation: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Instead of `eps`: how far an image may be shifted either way, as a share of its height and width."""
+    features: FeaturesTable | None = None
+    """Of a table: constraints on its columns. `eps` then counts changes in scaled units, and only rows that keep every constraint count."""
     goal: Annotated[
         Annotated[Literal["untargeted"], Tag("word")] | Annotated[GoalTable, Tag("table")], Discriminator(goal_form), GoalForm
     ] = "untargeted"
@@ -180,7 +210,7 @@ class ThreatTable(Table):
     """How long the whole campaign under this threat may run; a limit that is hit is reported as a doubt."""
     suite: str | None = None
     """A named set of attacks (`vauban list suites`), tried before those of `attack`; "vauban" where neither is given."""
-    attack: list[AttackTable] = []
+    attack: list[AttackTable] = Field(default=[])
     """Attacks, in order; each works on what the ones before it left."""
     surrogate: Names | None = None
     """The surrogate that gradients are taken from, by name; of several, their mean. By default the model itself."""
@@ -192,7 +222,7 @@ class ThreatTable(Table):
     """How many questions the service under attack lets pass in a session: what an attack costs is told in sessions, too."""
     day: Count = 10
     """How many it lets pass from one device in a day: what an attack costs is told in device-days, too."""
-    radii: list[Fraction] = []
+    radii: list[Fraction] = Field(default=[])
     """The radii of that curve, ascending; by default a grid up to twice eps."""
 
     @model_validator(mode="after")
@@ -201,6 +231,8 @@ class ThreatTable(Table):
         moved = [k for k in ("rotation", "translation") if getattr(self, k) is not None]
         if ball and moved:
             raise ValueError(f"{moved[0]} and {ball[0]} exclude each other; make two threats of them")
+        if self.features is not None and (moved or self.mask is not None):
+            raise ValueError(f"features and {moved[0] if moved else 'mask'} exclude each other; name what may not change in features.fixed")
         if not moved and self.eps is None:
             raise ValueError('eps is missing; say how far an input may be moved, such as eps = "8/255"')
         return self
@@ -284,11 +316,11 @@ class FileModel(Table):
     """Of all random numbers."""
     target: TargetTable
     data: DataTable
-    surrogate: list[SurrogateTable] = []
+    surrogate: list[SurrogateTable] = Field(default=[])
     """Models of the attacker's own."""
     threat: Annotated[list[ThreatTable], Field(min_length=1)]
     """The attackers."""
-    promise: dict[str, PromiseTable] = {}
+    promise: dict[str, PromiseTable] = Field(default={})
     """What is promised, for each threat by its name."""
     run: RunTable = RunTable()
     harden: HardenTable | None = None

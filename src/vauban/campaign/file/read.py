@@ -11,10 +11,23 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from vauban.campaign.file.http import (
+    AnswerTable,
+    AuthorisationTable,
+    BudgetTable,
+    CostTable,
+    HttpTable,
+    ProbeTable,
+    RateTable,
+    RequestTable,
+    RetryTable,
+    TimeoutTable,
+)
 from vauban.campaign.file.locate import Where, line_at, lines_of
 from vauban.campaign.file.model import (
     AttackTable,
     DataTable,
+    FeaturesTable,
     FileModel,
     GoalTable,
     HardenTable,
@@ -34,9 +47,20 @@ TABLES: dict[str, type[BaseModel]] = {
     "threat": ThreatTable,
     "attack": AttackTable,
     "goal": GoalTable,
+    "features": FeaturesTable,
     "promise": PromiseTable,
     "run": RunTable,
     "harden": HardenTable,
+    "http": HttpTable,
+    "authorisation": AuthorisationTable,
+    "request": RequestTable,
+    "answer": AnswerTable,
+    "retry": RetryTable,
+    "timeout": TimeoutTable,
+    "rate": RateTable,
+    "budget": BudgetTable,
+    "cost": CostTable,
+    "probe": ProbeTable,
 }
 FORMS = {
     "list_type": "must be an array of tables; write [[{key}]]",

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from vauban.attacks import Attack
-from vauban.campaign.file.model import FileModel, ModelTable
+from vauban.campaign.file.model import FileModel, ModelTable, TargetTable
 from vauban.campaign.plan import Siege
 from vauban.data import Rows, fingerprint
 from vauban.target import Surrogate, Target
 from vauban.target.surrogates import Own
-from vauban.threat import Ball, Goal, Perturbation
+from vauban.threat import NORMS, Ball, Features, Goal, Perturbation
 from vauban.user_code import is_code
 from vauban.version import __version__
 
@@ -34,7 +34,7 @@ def resolved_of(
         "threats": [_siege(siege, list(table.surrogate or ())) for siege, table in zip(sieges, model.threat, strict=True)],
         "code": _code(model),
         "promises": {name: p.model_dump(exclude_none=True) for name, p in model.promise.items()},
-        "run": {"chunk": model.run.chunk, "max_rows": model.run.max_rows, "inputs": model.run.inputs},
+        "run": {"chunk": model.run.chunk, "max_rows": model.run.max_rows, "inputs": model.run.inputs, **_endpoint(model.target, PACE)},
     }
 
 
@@ -45,7 +45,18 @@ def _code(model: FileModel) -> dict[str, str]:
     return {spec: _digest(file.read_bytes()) for spec, file in files.items() if file.is_file()}
 
 
-def _target(table: ModelTable, target: Target) -> dict[str, object]:
+PACE = {"retry", "timeout", "rate", "budget", "cost", "journal"}
+"""What is said of an endpoint that no number depends on: a campaign goes on when it is changed."""
+
+
+def _endpoint(table: TargetTable, keys: set[str], *, without: bool = False) -> dict[str, object]:
+    """Some of what is said of an endpoint, or all else; nothing where there is none."""
+    if table.http is None:
+        return {}
+    return {"http": table.http.model_dump(exclude=keys) if without else table.http.model_dump(include=keys)}
+
+
+def _target(table: TargetTable, target: Target) -> dict[str, object]:
     facts = {
         "name": target.name,
         "kind": target.kind,
@@ -53,7 +64,7 @@ def _target(table: ModelTable, target: Target) -> dict[str, object]:
         "reject": target.reject,
         "device": str(target.device),
     }
-    return {**table.model_dump(), **facts, "sha256": target.sha256()}
+    return {**table.model_dump(exclude={"http"}), **_endpoint(table, PACE, without=True), **facts, "sha256": target.sha256()}
 
 
 def _surrogate(table: ModelTable, surrogate: Surrogate) -> dict[str, object]:
@@ -102,6 +113,12 @@ def _perturbation(perturbation: Perturbation) -> dict[str, object]:
     if isinstance(perturbation, Ball):
         mask = perturbation.mask
         return {"kind": perturbation.kind, "eps": _plain(perturbation.eps), "mask": None if mask is None else _digest(bytes(mask))}
+    if isinstance(perturbation, Features):
+        norm = next(name for name, p in NORMS.items() if p == perturbation.norm)
+        columns = [f"{c.name} {c.kind} {c.lo!r} {c.hi!r} {c.change} {c.group} {c.size!r}" for c in perturbation.columns]
+        relations = [r.text for r in perturbation.relations]
+        told = {"columns": _digest("\n".join(columns).encode()), "relations": relations}
+        return {"kind": perturbation.kind, "norm": norm, "eps": _plain(perturbation.eps), **told}
     return {"kind": perturbation.kind, "rotation": perturbation.rotation, "translation": perturbation.translation}
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from vauban.attacks import Attack
 from vauban.campaign.plan import Plan, Siege
 from vauban.campaign.run.chunk import Chunk, Fate, Try, finite
-from vauban.campaign.run.survey import Ground, rows_in_a_pass
+from vauban.campaign.run.survey import Ground
 from vauban.campaign.run.verify import Asker, Held
 from vauban.doors import Oracle
 
@@ -98,8 +98,8 @@ def besiege(plan: Plan, siege: Siege, ground: Ground, number: int, *, max_rows: 
     merged = list(untouched)
     for place, fate in zip(places.tolist(), fates, strict=True):
         merged[place] = fate
-    fitted = oracle.referee.chunks.most
-    shrunk = fitted if fitted < rows_in_a_pass(plan.target, max_rows) else max_rows
+    chunks = oracle.referee.chunks
+    shrunk = chunks.most if chunks.halved else max_rows
     return Fought(Chunk(number, tries, tuple(merged), time.perf_counter() - began), turns, places, examples, shrunk)
 
 

@@ -38,8 +38,8 @@ def finding(plan: Plan, siege: Siege, ground: Ground, chunks: Sequence[Chunk], d
         denominator(siege.threat.goal, names),
         attacks,
         curve(siege, done),
-        _groups(done, done.label, list(range(len(names))), names),
-        () if done.groups is None else _groups(done, np.array(done.groups), *[sorted(set(done.groups))] * 2),
+        by_values(done, done.label, list(range(len(names))), names),
+        () if done.groups is None else by_values(done, np.array(done.groups), *[sorted(set(done.groups))] * 2),
         confusion(done, len(names)),
         _rounding(done),
         int(done.unverified.sum()),
@@ -153,7 +153,7 @@ def anytime(done: Tally) -> Anytime | None:
     return Anytime(tuple(at.tolist()), tuple(Rate(rows - int(f), rows) for f in fallen))
 
 
-def _groups(done: Tally, key: Any, values: Sequence[Any], names: Sequence[str]) -> tuple[Group, ...]:
+def by_values(done: Tally, key: Any, values: Sequence[Any], names: Sequence[str]) -> tuple[Group, ...]:
     """Clean and robust accuracy over the denominator, for each value of a column."""
 
     def rate(hits: Bools, rows: Bools) -> Rate:

@@ -20,7 +20,7 @@ from vauban.campaign.run.tally import Tally
 from vauban.geometry import body_of
 from vauban.report.gallery import Gallery
 from vauban.target import Target
-from vauban.threat import Access, Transformations
+from vauban.threat import Access, Edits, Transformations
 
 MOST = 12
 
@@ -85,7 +85,7 @@ def _examples(folder: RunFolder, threat: str, places: Sequence[int], done: Tally
 def _sizes(siege: Siege, clean: Tensor, adversarial: Tensor, parameters: np.ndarray) -> np.ndarray:
     """How far each example lies from its clean input, float64 (m,); for transformations, the share of what is allowed."""
     allowed = siege.threat.perturbation
-    return parameters if isinstance(allowed, Transformations) else body_of(allowed, clean).distance(clean, adversarial).numpy()
+    return parameters if isinstance(allowed, Transformations | Edits) else body_of(allowed, clean).distance(clean, adversarial).numpy()
 
 
 def _sure(target: Target, x: Tensor, answers: Tensor) -> np.ndarray:

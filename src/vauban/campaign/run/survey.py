@@ -13,6 +13,7 @@ from vauban.campaign.run.chunk import Survey
 from vauban.data import Rows
 from vauban.doors.oracle.entry import clean_answers, eligible_rows
 from vauban.doors.oracle.passes import Chunks
+from vauban.doors.oracle.room import usual_rows
 from vauban.errors import BadTarget
 from vauban.noise import RowNoise
 from vauban.target import Target
@@ -89,5 +90,5 @@ def look_again(plan: Plan, rows: Rows, survey: Survey) -> None:
 
 
 def rows_in_a_pass(target: Target, max_rows: int | None) -> int:
-    """How many rows one forward pass takes at first: what was asked for, or what the oracle chooses."""
-    return max_rows or (256 if target.device.type == "cpu" else 1024)
+    """How many rows one pass without gradients takes at first: what was asked for, or the usual number."""
+    return max_rows or usual_rows(target.device)

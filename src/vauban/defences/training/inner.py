@@ -11,7 +11,7 @@ from torch import Tensor
 from vauban.attacks import Attack
 from vauban.doors import Oracle
 from vauban.target import Target
-from vauban.threat import Access, Ball, Threat
+from vauban.threat import Access, Ball, Features, Threat
 
 
 def worst(target: Target, x: Tensor, y: Tensor, threat: Threat, attack: Attack, *, ids: Tensor, seed: int) -> Tensor:
@@ -40,6 +40,8 @@ def shrunk(threat: Threat, share: float) -> Threat:
     if share >= 1:
         return threat
     allowed = threat.perturbation
+    if isinstance(allowed, Features):
+        return replace(threat, perturbation=allowed.within(max(round(allowed.eps * share), 1) if allowed.norm == 0 else allowed.eps * share))
     if not isinstance(allowed, Ball):
         return replace(threat, perturbation=replace(allowed, rotation=allowed.rotation * share, translation=allowed.translation * share))
     eps = max(round(allowed.eps * share), 1) if allowed.norm == 0 else allowed.eps * share

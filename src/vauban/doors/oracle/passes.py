@@ -18,8 +18,11 @@ class Chunks:
     """Runs a function over slices of rows and joins what it returns.
 
     Args:
-        most: rows in one slice at the start. Halved, for good, whenever the device runs out of memory; the slice is then run again.
+        most: rows in one slice at the start. Halved, for good, whenever the device runs out of memory; the slice is then run again, and
+            `halved` says so.
     """
+
+    halved = False
 
     def __init__(self, most: int) -> None:
         self.most = max(int(most), 1)
@@ -57,7 +60,7 @@ class Chunks:
             raise error
         if tried <= 1:
             raise BadTarget("out of memory with a single row; the model does not fit this device") from error
-        self.most = max(min(self.most, tried) // 2, 1)
+        self.most, self.halved = max(min(self.most, tried) // 2, 1), True
         error.__traceback__ = None  # it holds the tensors that did not fit
         gc.collect()
         if torch.cuda.is_available():

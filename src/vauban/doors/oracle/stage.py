@@ -17,6 +17,7 @@ from vauban.doors.oracle.desk import Desk
 from vauban.doors.oracle.entry import checked_rows, clean_answers, eligible_rows
 from vauban.doors.oracle.judge import Referee
 from vauban.doors.oracle.passes import Chunks
+from vauban.doors.oracle.room import rows_with_room, usual_rows
 from vauban.doors.oracle.view import Meter, Rows, View
 from vauban.errors import BadData, NotGranted
 from vauban.geometry import Body, space_of
@@ -45,7 +46,7 @@ class Stage:
             surrogate can be trained on.
         curve: with "first", let minimum-norm attacks go on with broken rows too, so that every row gets its distance.
         seed, ids: the noise of a row is a function of the seed, the attack, and the row's id (by default its index).
-        max_rows: rows in one forward pass; halved by itself when memory runs out.
+        max_rows: rows in one forward pass; by default as many as there is memory for, up to a usual number. Halved when memory runs out.
         deadline: `time.monotonic()` value after which loops end.
 
     Raises:
@@ -86,8 +87,11 @@ class Stage:
         self._ids = torch.arange(len(x), device=target.device) if ids is None else ids.to(target.device)
         self._noise = RowNoise(self._ids, seed)
         self.space = space_of(threat.perturbation, self._x)
-        self._chunks = Chunks(max_rows or (256 if target.device.type == "cpu" else 1024))
+        self._chunks = Chunks(max_rows or usual_rows(target.device))
         self._ask_clean(seed)
+        if max_rows is None and self.surrogate is not None:
+            with self.surrogate.held():
+                self._chunks.most = rows_with_room(self.surrogate, self._x, self._noise.fork("room"), self._chunks.most)
         self._spends_gradients, self._everything = False, False
         self._most = _limit(self.book.queries, None, threat.queries)
         self._current: View | None = None
