@@ -136,7 +136,7 @@ def _squares(q: int, own: Surrogate) -> list[Side]:
     same = {"norm": INF, "p_init": 0.8, "nb_restarts": 1, "batch_size": 1, "verbose": False}
     return [
         Side("vauban", ours("square", Access.SCORE, INF, queries=q)),
-        Side("vauban with a surrogate", ours("square", Access.SCORE, INF, queries=q, surrogate=own, start="transfer")),
+        Side("vauban with a surrogate", ours("square-transfer", Access.SCORE, INF, queries=q, surrogate=own)),
         Side("vauban signhunter", ours("signhunter", Access.SCORE, INF, queries=q)),
         Side("torchattacks", torchattacks(lambda ta, w: ta.Square(w.model, eps=w.eps, n_queries=q, p_init=0.8, loss="margin"))),
         Side("art", art(lambda ev, c, w: ev.SquareAttack(c, eps=w.eps, max_iter=q, **same))),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from vauban.attacks.ladder import ladder
 from vauban.attacks.registry import Attack, find
 from vauban.errors import BadPlan, nearest
 from vauban.threat import Access, Threat
@@ -34,11 +35,14 @@ def _standard(threat: Threat) -> list[Attack]:
 
 
 def _vauban(threat: Threat) -> list[Attack]:
-    """Cheap looks, the margin ascents, proofs for what stands, questions without gradients, the curve, and the search among affine pieces."""
+    """Cheap looks, the margin ascents, proofs for what stands, questions without gradients, and the curve; for an attacker without the model, the
+    ladder."""
+    if threat.access < Access.GRADIENT:
+        return ladder(threat)
     kind = threat.perturbation.kind
     curve = CURVE.get(kind)
     return [
-        *(map(_a, BASELINES) if threat.access < Access.SCORE else [_a("uniform-noise")]),
+        _a("uniform-noise"),
         _a("leaf-tuple", starts=5),
         _a("spatial"),
         _a("fgsm"),
@@ -90,6 +94,7 @@ def _baselines(threat: Threat) -> list[Attack]:
 
 SUITES: dict[str, Callable[[Threat], list[Attack]]] = {
     "vauban": _vauban,
+    "ladder": ladder,
     "autoattack": _autoattack,
     "autoattack-plus": _autoattack_plus,
     "autoattack-rand": _autoattack_rand,
@@ -107,7 +112,8 @@ def suite(name: str, threat: Threat, shape: tuple[int, ...], access: Access | No
     Args:
         name: "vauban" (as strong as AutoAttack or stronger at a tenth of its cost, with proofs and a curve), "autoattack", "autoattack-plus" and
             "autoattack-rand" (Croce and Hein 2020, arXiv:2003.01690, with the published settings), "standard" (baselines, one step, momentum,
-            two PGDs, a minimum-norm attack), "quick" (one step and a short PGD), "baselines".
+            two PGDs, a minimum-norm attack), "ladder" (what an attacker without the model climbs, and what "vauban" is for one), "quick" (one
+            step and a short PGD), "baselines".
         threat: decides which apply: by access, perturbation, and whether it has a radius.
         shape: of one input.
         access: what gradients may be taken of, where a surrogate of the attacker's own lifts the threat's access.
@@ -130,8 +136,16 @@ def suite(name: str, threat: Threat, shape: tuple[int, ...], access: Access | No
 
 def _usable(attacks: Iterable[Attack], threat: Threat, shape: tuple[int, ...], granted: Access) -> Iterable[Attack]:
     for attack in attacks:
-        if attack.facts.access <= granted and _fits(attack, threat, shape):
+        if can_ask(attack, threat, granted) and _fits(attack, threat, shape):
             yield attack
+
+
+def can_ask(attack: Attack, threat: Threat, granted: Access) -> bool:
+    """Whether an attacker may ask what an attack asks: `granted` is more than the threat's access where it has a surrogate of its own, which
+    lends gradients and no answers of the target."""
+    own = granted >= Access.GRADIENT > threat.access
+    need = attack.facts.access
+    return (own or not attack.facts.prior) and (need <= threat.access or (own and need >= Access.GRADIENT))
 
 
 def _fits(attack: Attack, threat: Threat, shape: tuple[int, ...]) -> bool:

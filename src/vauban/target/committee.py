@@ -86,6 +86,7 @@ class Committee(Target):
         self.access = min(m.access for m in self.members)
         self.reject, self.device = first.reject, first.device
         self.randomised = any(m.randomised for m in self.members)
+        self.refuses, self.metered = any(m.refuses for m in self.members), any(m.metered for m in self.members)
         self.outputs = "probabilities" if rule == "mean" else "votes"
         self.passes = sum(m.passes for m in self.members)
         self._stand_in = self._pool()

@@ -43,6 +43,7 @@ class Preprocessed(Target):
         self.step, self.target, self.differentiable = step, target, differentiable
         self.access, self.name, self.outputs, self.reject = target.access, target.name, target.outputs, target.reject
         self.randomised, self.device, self.classes = target.randomised, target.device, target.classes
+        self.refuses, self.metered = target.refuses, target.metered
         self._stand_in = self._behind(backward)
 
     def _behind(self, backward: Callable[[Tensor], Tensor] | None) -> Surrogate | None:

@@ -115,3 +115,48 @@ def test_a_time_limit_bounds_the_estimate(campaign: Path) -> None:
 def test_a_file_that_is_not_there_is_2(tmp_path: Path) -> None:
     done = check("check", tmp_path / "none.toml")
     assert (done.exit_code, done.stderr) == (2, f"vauban: {tmp_path}/none.toml: no such file; `vauban init` writes one\n")
+
+
+@pytest.mark.parametrize("command", ["check", "audit"])
+@pytest.mark.parametrize(
+    ("budget", "sentence"),
+    [
+        ("queries = 0", "queries = 0 lets no input be answered, so that no attack can win; give at least 1"),
+        ("gradients = 0", "gradients = 0, and attack 'fgsm' takes gradients of the target; give at least 1"),
+    ],
+)
+def test_a_budget_for_nothing_is_told_with_its_line(campaign: Path, command: str, budget: str, sentence: str) -> None:
+    campaign.write_text(FILE.replace("eps = 0.2", f"eps = 0.2\n{budget}"))
+    done = CliRunner().invoke(application((command,)), [command, str(campaign)])
+    assert done.exit_code == 2
+    assert 'vauban.toml:11: [[threat]] "insider"' in done.stderr
+    assert sentence in done.stderr
+
+
+def test_a_budget_too_small_for_one_step_is_noted(campaign: Path) -> None:
+    campaign.write_text(FILE.replace("eps = 0.2", "eps = 0.2\nqueries = 1"))
+    done = check("check", campaign)
+    assert done.exit_code == 0
+    assert "! threat 'insider': 1 query a row is too few for one step of fgsm, pgd, which take at least 2" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["check", "audit"])
+@pytest.mark.parametrize(
+    ("radii", "sentence"),
+    [
+        ("[0.1, 0.2, 0.2]", "the radius 0.2 stands twice in radii; name each once"),
+        ("[0.2, 0.1]", "radii must be positive and ascending, and 0.1 follows 0.2"),
+        ('["2/255", "1/255"]', "radii must be positive and ascending, and 0.00392157 follows 0.00784314"),
+        ("[-0.1]", "-0.1"),
+        ("[inf]", "inf"),
+        ("[nan]", "nan"),
+    ],
+)
+def test_radii_that_make_no_grid_are_told_with_their_line(campaign: Path, command: str, radii: str, sentence: str) -> None:
+    campaign.write_text(
+        FILE.replace("eps = 0.2", f"eps = 0.2\nradii = {radii}").replace('{ name = "fgsm" }', '{ name = "fmn", steps = 3 }')
+    )
+    done = CliRunner().invoke(application((command,)), [command, str(campaign)])
+    assert done.exit_code == 2
+    assert 'vauban.toml:11: [[threat]] "insider"' in done.stderr
+    assert sentence in done.stderr

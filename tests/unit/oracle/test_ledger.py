@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from spine import FAR, NEAR, attacking, lit, siege
+from spine import FAR, NEAR, Counting, attacking, lit, siege
 from torch import Tensor
 from worlds import Halfspace, rows
 
@@ -120,3 +120,16 @@ def test_gradients_go_through_another_surrogate_for_a_while() -> None:
 def test_samples_of_another_shape_are_refused() -> None:
     with pytest.raises(BadData, match="samples of shape"):
         moody(samples=(torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64)))
+
+
+def test_rows_in_different_phases_share_one_call_and_each_question_its_own_kind() -> None:
+    model = Counting()
+    o = siege(model, NEAR)
+    before = model.calls
+    with attacking(o):
+        o.fooled(o.x, torch.tensor([True, True, True, True, False]), kind=torch.tensor([0, 3, 3, 2, 1]))
+    assert model.calls == before + 1
+    assert o.outcome.kinds["initial"].tolist() == [1, 0, 0, 0, 0]
+    assert o.outcome.kinds["projection"].tolist() == [0, 1, 1, 0, 0]
+    assert o.outcome.kinds["step"].tolist() == [0, 0, 0, 1, 0]
+    assert o.outcome.queries.tolist() == [1, 1, 1, 1, 0]

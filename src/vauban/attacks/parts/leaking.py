@@ -29,11 +29,16 @@ class Leaking(TorchFunctionMode):
     Args:
         o: the oracle, for the seed; leaks depend on the attack, its restart, the probe and the unit, never on the row.
         probes: how many of each row are asked about in one question.
+
+    Attributes:
+        strength: in [0, 1], of all leaks; at 0 the gradient is the model's own.
+        units: ReLUs that were computed while it was open, over all answers.
     """
 
     def __init__(self, o: Oracle, probes: int) -> None:
         super().__init__()
         self.strength = 0.0
+        self.units = 0
         self._noise = RowNoise(torch.arange(probes, device=o.x.device), o.noise.seed, *o.noise.stream, "leak")
         self._leaks: dict[tuple[int, tuple[int, ...]], Tensor] = {}
         self._layer = 0
@@ -82,6 +87,7 @@ class Leaking(TorchFunctionMode):
 
     def _leaky(self, x: Tensor) -> Tensor:
         self._layer += 1
+        self.units += x.numel()
         out: Tensor = Leak.apply(x, self, self._layer - 1)  # pyright: ignore[reportAssignmentType]
         return out
 

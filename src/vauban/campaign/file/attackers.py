@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vauban.attacks.registry import Attack, Recipe
 from vauban.attacks.registry import find as registered
-from vauban.attacks.suites import DEFAULT, suite
+from vauban.attacks.suites import DEFAULT, can_ask, suite
 from vauban.campaign.file.arrays import mask_of, wanted_of_rows
 from vauban.campaign.file.classes import class_index
 from vauban.campaign.file.features import features_of
@@ -90,7 +90,7 @@ class _Maker:
         with self.source.blaming("threat", self.place, "attack", place):
             attack = bound_attack(table, self.source.base)
             attack.check(threat, shape=self.data.shape)
-            if attack.facts.access > granted:
+            if not can_ask(attack, threat, granted):
                 raise NotGranted(
                     f"attack {attack.name!r} needs {attack.facts.access.name.lower()} access, and the threat grants "
                     f"{granted.name.lower()}; leave it out, or grant more"

@@ -50,22 +50,23 @@ class Loader:
                 layout=table.layout,
             )
 
-    def target(self, table: TargetTable, data: Rows) -> Target:
-        """The model under attack; the data name what `reject` may mean, and what an endpoint is to know of them."""
+    def target(self, table: TargetTable, classes: tuple[str, ...], data: Rows | None = None) -> Target:
+        """The model under attack; `classes` names what `reject` may mean, and `data` tell an endpoint their range and features."""
         with self.source.blaming("target"), guests():
-            reject = None if table.reject is None else class_index(table.reject, data.classes, "reject")
-            return self._model(table, access=table.access, reject=reject, name=table.name, http=self._endpoint(table, data))
+            reject = None if table.reject is None else class_index(table.reject, classes, "reject")
+            return self._model(table, access=table.access, reject=reject, name=table.name, http=self._endpoint(table, classes, data))
 
-    def _endpoint(self, table: TargetTable, data: Rows) -> dict[str, Any] | None:
+    def _endpoint(self, table: TargetTable, classes: tuple[str, ...], data: Rows | None) -> dict[str, Any] | None:
         """What `[target.http]` says, completed by the data and by where the file lies."""
         if table.http is None:
             return None
         said = table.http.model_dump()
-        ends = {k: v for k, v in (("lo", data.lo), ("hi", data.hi)) if isinstance(v, int | float)}
+        known = {} if data is None else {"lo": data.lo, "hi": data.hi, "features": data.features}
+        fits = {k: v for k, v in known.items() if (v if k == "features" else isinstance(v, int | float))}
         request = {k: v for k, v in said["request"].items() if v is not None and not (k == "features" and not v)}
         answer = {k: v for k, v in said["answer"].items() if not (k == "classes" and not v)}
-        said["request"] = {**ends, **({"features": data.features} if data.features else {}), **request}
-        said["answer"] = {"classes": data.classes, **answer}
+        said["request"] = {**fits, **request}
+        said["answer"] = {"classes": classes, **answer}
         said["journal"] = self.source.base / (said["journal"] or f"{self.source.path.stem}.journal")
         return said
 
@@ -144,7 +145,7 @@ def plan_of(model: FileModel, path: str | Path | None = None, *, trust_pickle: b
     check_names(model)
     loader = Loader(source, trust_pickle)
     data = loader.data(model.data, model.seed, "data")
-    target = loader.target(model.target, data)
+    target = loader.target(model.target, data.classes, data)
     surrogates = {table.name: loader.surrogate(table, i, target, model.seed) for i, table in enumerate(model.surrogate)}
     samples = {i: loader.data(t.samples, model.seed, "threat", i, "samples") for i, t in enumerate(model.threat) if t.samples is not None}
     sieges = sieges_of(model, source, target, data, surrogates, samples)

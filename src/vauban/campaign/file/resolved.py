@@ -14,7 +14,7 @@ from vauban.campaign.plan import Siege
 from vauban.data import Rows, fingerprint
 from vauban.target import Surrogate, Target
 from vauban.target.surrogates import Own
-from vauban.threat import NORMS, Ball, Features, Goal, Perturbation
+from vauban.threat import NORMS, Ball, Edits, Features, Goal, Perturbation
 from vauban.user_code import is_code
 from vauban.version import __version__
 
@@ -119,6 +119,8 @@ def _perturbation(perturbation: Perturbation) -> dict[str, object]:
         relations = [r.text for r in perturbation.relations]
         told = {"columns": _digest("\n".join(columns).encode()), "relations": relations}
         return {"kind": perturbation.kind, "norm": norm, "eps": _plain(perturbation.eps), **told}
+    if isinstance(perturbation, Edits):
+        return {"kind": perturbation.kind, "most": perturbation.most, "allowed": perturbation.text()}
     return {"kind": perturbation.kind, "rotation": perturbation.rotation, "translation": perturbation.translation}
 
 

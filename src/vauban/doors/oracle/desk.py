@@ -33,7 +33,7 @@ class Question(NamedTuple):
         truth: whether the target answers (charged and judged), or only a surrogate of the attacker's own.
         charged: gradients of the target that each question costs.
         believe: whether the attack wants to know if it fooled the target, were it only by the surrogate.
-        kind: what it is for, in the ledger.
+        kind: what it is for, in the ledger: for all, or for each row its place in `KINDS`, int64 (n,).
     """
 
     v: Tensor
@@ -44,7 +44,7 @@ class Question(NamedTuple):
     truth: bool = True
     charged: int = 0
     believe: bool = False
-    kind: Kind = "step"
+    kind: Kind | Tensor = "step"
 
 
 class Batch(NamedTuple):
@@ -90,7 +90,7 @@ class Desk:
         """What of a question is asked: rows that are live, marked and within budget, trimmed to the last question. Charged here."""
         lead = q.v.shape[: q.v.ndim - view.v0.ndim]
         if not lead and q.where is None and view.charge(q.truth, q.charged, q.kind):
-            return Batch(q.v, view.x, view.aim, None, None, None, None)
+            return Batch(self._received(q, q.v, view.x), view.x, view.aim, None, None, None, None)
         return self._some(view, q, math.prod(lead))
 
     def _some(self, view: View, q: Question, probes: int) -> Batch:
@@ -110,10 +110,15 @@ class Desk:
         view.passes.charge_some(rows, 1)
         if q.truth:
             view.queries.charge_some(rows, 1)
-            view.kinds[q.kind].charge_some(rows, 1)
+            view.enter(q.kind, rows)
             view.gradients.charge_some(rows, q.charged)
-        v = q.v.reshape(probes * n, *view.v0.shape[1:])[slot]
-        return Batch(v, view.x[rows], view.aim.take(rows, rows), rows, slot, number, turn)
+        x = view.x[rows]
+        v = self._received(q, q.v.reshape(probes * n, *view.v0.shape[1:])[slot], x)
+        return Batch(v, x, view.aim.take(rows, rows), rows, slot, number, turn)
+
+    def _received(self, q: Question, v: Tensor, x: Tensor) -> Tensor:
+        """The variables as the target receives them, so that what is asked, judged and kept is one point; the attack goes on from its own."""
+        return self.target.wire(v, x) if q.truth and self.space.identity else v
 
     # ---- the answers ----------------------------------------------------------------------------------------------------------------
 

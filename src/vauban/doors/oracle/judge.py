@@ -123,6 +123,7 @@ class Referee:
         near = (distance[mend] <= body.eps + body.tolerance).to(v.device)
         boxed = torch.clamp(tried, *body.within(math.inf).limits(v0))
         inward = torch.where(per_row(near, v0), body.project(v0, tried, body.limits(v0)), boxed)
+        inward = self.target.wire(inward, x) if self.space.identity else inward
         again = self.ask(x, inward, None if noise is None else noise.take(rows))
         still = (aim.take(rows).margin(again) > 0) & torch.isfinite(again).all(1)
         v, distance, legal = v.clone(), distance.clone(), legal.clone()

@@ -118,8 +118,11 @@ class Oracle(Stage):
         """Hand in a try; the attacker learns nothing. Charged and judged once. All that access "none" may do."""
         self._ask(Question(v, where, kind="check"))
 
-    def fooled(self, v: Tensor, where: Tensor | None = None, *, kind: Kind = "step") -> Tensor:
-        """Did it fool the target? bool (..., n); False for rows that are settled or not asked. Needs label access."""
+    def fooled(self, v: Tensor, where: Tensor | None = None, *, kind: Kind | Tensor = "step") -> Tensor:
+        """Did it fool the target? bool (..., n); False for rows that are settled or not asked. Needs label access.
+
+        `kind` is one for all, or for each row its own: int64 (n,), places in `KINDS`.
+        """
         self._allow(Access.LABEL, "fooled")
         return self._ask(Question(v, where, kind=kind))[0]
 

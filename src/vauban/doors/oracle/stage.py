@@ -77,6 +77,7 @@ class Stage:
         self.target, self.threat, self.settle, self.curve, self.deadline = target, threat, settle, curve, deadline
         self.surrogate = default_surrogate(target) if surrogate is None else surrogate
         self._x, self._y = checked_rows(x, y, target.device, threat)
+        self._x = target.wire(self._x)
         if self._x.ndim == 4:
             self._x = self._x.contiguous(memory_format=target.layout)
         self.samples = None if samples is None else checked_rows(*samples, target.device, threat)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vauban.doors.oracle.aim import Aim
-from vauban.doors.oracle.book import Book, Kind
+from vauban.doors.oracle.book import KINDS, Book, Kind
 from vauban.geometry import Body, Space, per_row
 from vauban.noise import RowNoise
 
@@ -137,16 +137,28 @@ class View:
         self._states.add(state)
         return state
 
-    def charge(self, truth: bool, gradients: int, kind: Kind) -> bool:
+    def charge(self, truth: bool, gradients: int, kind: Kind | Tensor) -> bool:
         """Charge every row one question (if the target answers it) and its gradients, if all of them are live and can pay."""
         if not self.whole or (truth and (self.queries.room < 1 or self.gradients.room < gradients)):
             return False
         self.passes.charge(1)
         if truth:
             self.queries.charge(1)
-            self.kinds[kind].charge(1)
+            self.enter(kind, None)
             self.gradients.charge(gradients)
         return True
+
+    def enter(self, kind: Kind | Tensor, rows: Tensor | None) -> None:
+        """Enter one question on all rows, or on some, once for each time they are named, in the ledger."""
+        if not isinstance(kind, Tensor):
+            meter = self.kinds[kind]
+            meter.charge(1) if rows is None else meter.charge_some(rows, 1)
+            return
+        of = kind if rows is None else kind[rows]
+        for place, name in enumerate(KINDS):
+            some = (of == place).nonzero()[:, 0]
+            if len(some):
+                self.kinds[name].charge_some(some if rows is None else rows[some], 1)
 
     def settle(self, rows: Tensor) -> None:
         """These rows (indices into the view) ask nothing more."""

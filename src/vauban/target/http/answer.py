@@ -95,7 +95,7 @@ class Reader:
         if self._width is not None and width != self._width:
             raise Malformed(f"answered {self._width} scores at first, and now {width}; the number of classes must not change")
         self._width = width
-        self.classes = self.classes or max(width, 2)
+        self.classes = max(self.classes or 2, width)
         return reply
 
     def _parts(self, body: Any, rows: int) -> list[Any]:
@@ -164,7 +164,7 @@ class Reader:
             pairs = [cast("list[Any]", p) for p in many if isinstance(p, list)]
             if many and len(pairs) == len(many) and all(len(p) == 2 and isinstance(p[0], str) for p in pairs):
                 return self._named(dict(cast("list[tuple[str, Any]]", pairs)))
-            if self._index and len(many) not in (1, self.classes):
+            if self._index and 1 < len(many) < (self.classes or 0):  # more than are named is no fault: data may lack a class
                 raise Malformed(f"answered {len(many)} scores, and {self.classes} classes are named")
             return tuple(_number(v) for v in many) if many else _nothing()
         return (_number(said),)

@@ -86,7 +86,7 @@ class Ledger:
 
     def known(self, key: Key) -> Reply | bool | None:
         """The reply to a question that was asked before: None where it failed for good, False where it was never answered."""
-        found = None if key.nth else self.journal.known(self.endpoint, key)
+        found = self.journal.known(self.endpoint, key)
         if found is None:
             return False
         self.replayed += 1

@@ -216,7 +216,7 @@ class Http(Target):
         groups = [open_[i : i + size] for i in range(0, len(open_), size)]
         for group, found in zip(groups, line.asked([[asked for _, asked in g] for g in groups]), strict=True):
             replies.update({i: reply for (i, _), reply in zip(group, found, strict=True)})
-        self.classes = self.classes or self._reader.classes
+        self.classes = self._reader.classes or self.classes
         return [replies[i] for i in range(len(x))]
 
     def _labelled(self, replies: Sequence[Reply | None]) -> Tensor:

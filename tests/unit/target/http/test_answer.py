@@ -95,6 +95,12 @@ def test_what_is_no_json_is_told(text: str, sentence: str) -> None:
         Reader(Answer(scores="z")).read(text, 1)
 
 
+def test_there_may_be_more_classes_than_the_data_name() -> None:
+    reader = Reader(Answer(scores="z", classes=THREE))
+    reader.read('{"z": [1, 2, 3, 4]}', 1)
+    assert reader.classes == 4
+
+
 def test_the_number_of_classes_must_not_change() -> None:
     reader = Reader(Answer(scores="z"))
     reader.read('{"z": [1, 2, 3]}', 1)
