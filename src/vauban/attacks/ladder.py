@@ -80,4 +80,5 @@ def _share(rest: float, share: float, most: int) -> int:
 
 
 def _a(name: str, **settings: Any) -> Attack:
-    return find(name).bind(**settings)
+    """An attack on the rows that stand: an attacker that pays for its questions asks nothing about a row that fell, not for a curve either."""
+    return find(name).bind(**settings).on_survivors()
