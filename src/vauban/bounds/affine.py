@@ -1,4 +1,4 @@
-"""The affine operations: products with matrices, convolutions, scales, sums, and changes of shape."""
+"""The affine operations: products with matrices, convolutions, scales, sums, changes of shape and place."""
 
 from __future__ import annotations
 
@@ -182,3 +182,54 @@ class Sum(Affine):
 
     def back(self, a: Tensor) -> tuple[Tensor, ...]:
         return tuple(a * s for s in self.signs)
+
+
+@dataclass(frozen=True, eq=False)
+class Join(Affine):
+    """Inputs one after the other along a dimension of a row (counted without the batch); `sizes` are theirs along it."""
+
+    dim: int
+    sizes: tuple[int, ...]
+
+    def __call__(self, *x: Tensor) -> Tensor:
+        return torch.cat(x, self.dim + 1)
+
+    @property
+    def terms(self) -> Pair:
+        return 0, 0
+
+    def absolute(self, *m: Tensor) -> Tensor:
+        return self(*m)
+
+    def back(self, a: Tensor) -> tuple[Tensor, ...]:
+        return a.split(self.sizes, self.dim + 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Pick(Affine):
+    """Features of a row in another order, some of them left out, repeated or 0: permutations, slices, padding.
+
+    `source` int64 of the output's shape: which feature of the input, counted through the flattened row, stands there; -1 for a 0.
+    """
+
+    source: Tensor
+    before: Shape
+
+    def __call__(self, *x: Tensor) -> Tensor:
+        source = self.source.flatten()
+        return torch.where(source >= 0, x[0].flatten(1)[:, source.clamp_min(0)], 0.0).view(len(x[0]), *self.shape)
+
+    @property
+    def terms(self) -> Pair:
+        """Nothing is added up, but by the transpose for features that stand in several places."""
+        times = int(self.source[self.source >= 0].bincount(minlength=1).max())
+        return (0, 0) if times <= 1 else (1, times)
+
+    def absolute(self, *m: Tensor) -> Tensor:
+        return self(*m)
+
+    def back(self, a: Tensor) -> tuple[Tensor, ...]:
+        kept = self.source.flatten() >= 0
+        found = a.new_zeros(*a.shape[:2], math.prod(self.before))
+        found = found.index_add(2, self.source.flatten()[kept], a.flatten(2)[:, :, kept])
+        return (found.view(*a.shape[:2], *self.before),)

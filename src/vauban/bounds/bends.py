@@ -1,4 +1,4 @@
-"""The operations that are not affine: ReLU, sigmoid and tanh, the maximum of a window."""
+"""The operations that are not affine: ReLU, sigmoid and tanh, GELU and its kin, the maximum of a window."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vauban.bounds.ops import Bend, Pair, Shape
+from vauban.bounds.pieces import PROFILES, lines_of_pieces
 from vauban.bounds.relax import Lines, Picks, chord_of_relu, lines_of_s
 
 
@@ -50,29 +51,63 @@ class Curve(Bend):
 
 
 @dataclass(frozen=True, eq=False)
+class Smooth(Bend):
+    """A smooth function that may fall before it rises: one of `vauban.bounds.pieces.PROFILES`, by name."""
+
+    kind: str
+
+    def __call__(self, *x: Tensor) -> Tensor:
+        return PROFILES[self.kind].f(x[0])
+
+    def extent(self, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
+        return PROFILES[self.kind].extent(lo, hi)
+
+    def relax(self, lo: Tensor, hi: Tensor, slope: Tensor | None = None) -> Lines:
+        return lines_of_pieces(PROFILES[self.kind], lo, hi)
+
+    def error(self, lo: Tensor, hi: Tensor, unit: float) -> Tensor:
+        """Libraries form x (1 + erf(x)) and exp(x) - 1 as written, which cancel: what is off is off by units of 1 and of x, not of the result.
+
+        PyTorch's softplus is x itself beyond 20, which is off by 2.1e-9.
+        """
+        cut = 2.1e-9 if self.kind == "softplus" else 0.0
+        return 16 * unit * (1 + torch.maximum(lo.abs(), hi.abs())) + cut
+
+
+@dataclass(frozen=True, eq=False)
 class MaxPool(Bend):
-    """The greatest of each window, over images (channels, height, width)."""
+    """The greatest of each window, over images (channels, height, width); `ceil` keeps a last window that reaches beyond the edge."""
 
     kernel: Pair
     stride: Pair
     padding: Pair
     dilation: Pair
     before: Shape
+    ceil: bool = False
 
     def __call__(self, *x: Tensor) -> Tensor:
-        return F.max_pool2d(x[0], self.kernel, self.stride, self.padding, self.dilation)
+        return F.max_pool2d(x[0], self.kernel, self.stride, self.padding, self.dilation, self.ceil)
 
     def relax(self, lo: Tensor, hi: Tensor, slope: Tensor | None = None) -> Picks:
         """Below: the feature with the greatest lower limit. Above: that feature where no other can exceed it, else the greatest limit."""
-        least, pick = F.max_pool2d(lo, self.kernel, self.stride, self.padding, self.dilation, return_indices=True)
+        least, pick = F.max_pool2d(lo, self.kernel, self.stride, self.padding, self.dilation, self.ceil, return_indices=True)
         most = self(hi)
-        sides = [p for p in reversed(self.padding) for _ in (0, 1)]
-        rivals = F.unfold(F.pad(hi, sides, value=-math.inf), self.kernel, self.dilation, 0, self.stride)
+        rivals = F.unfold(F.pad(hi, self._sides, value=-math.inf), self.kernel, self.dilation, 0, self.stride)
         windows = rivals.view(len(hi), self.before[0], -1, *self.shape[1:])
         above = (windows > least[:, :, None]).sum(2)
         own = hi.flatten(2).gather(2, pick.flatten(2)).view_as(least) > least
         sure = above == own
         return Picks(pick, sure, torch.where(sure, 0.0, most), self.before)
+
+    @property
+    def _sides(self) -> list[int]:
+        """What windows reach beyond the edges: left, right, top, bottom."""
+        sides: list[int] = []
+        for axis in (1, 0):
+            k, s, p, d = self.kernel[axis], self.stride[axis], self.padding[axis], self.dilation[axis]
+            reach = (self.shape[1 + axis] - 1) * s + d * (k - 1) + 1 - p
+            sides += [p, max(reach - self.before[1 + axis], p)]
+        return sides
 
     def error(self, lo: Tensor, hi: Tensor, unit: float) -> Tensor:
         return unit * torch.maximum(self(lo).abs(), self(hi).abs())

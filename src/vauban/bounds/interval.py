@@ -7,7 +7,7 @@ promise. For every operation we therefore bound how far the machine's answer may
   absolute values (Higham 2002, "Accuracy and Stability of Numerical Algorithms", section 3.1 and 4.2). Those absolute values are at most
   |W| max|x| + |b| over the interval of x. Where a device rounds the factors of a product first (TF32: 2^-11 each), this is added. Numbers too
   small for the precision are flushed to 0: at most `FLUSHED` a term.
-* Bends are exact (ReLU, maximum) or right to a few units in the last place (leaky ReLU, sigmoid, tanh).
+* Bends are exact (ReLU, maximum) or right to a few units in the last place (leaky ReLU, sigmoid, tanh, GELU and its kin).
 
 This `slack` widens the interval of the operation's output, so that limits hold for what the deployed model computes there, by induction from
 the input to the scores. Linear bounds charge the slack of an operation again wherever they step back over it, times the coefficient.
@@ -90,7 +90,8 @@ def step(op: Op, inputs: list[Interval], rounding: Rounding) -> Interval:
         raise TypeError(f"{type(op).__name__} is neither affine nor a bend")
     lo, hi = inputs[0].lo, inputs[0].hi
     slack = op.error(lo, hi, rounding.unit + GUARD)
-    return Interval(op(lo) - slack, op(hi) + slack, slack)
+    least, most = op.extent(lo, hi)
+    return Interval(least - slack, most + slack, slack)
 
 
 def _affine(op: Affine, inputs: list[Interval], rounding: Rounding) -> Interval:

@@ -13,8 +13,8 @@ from vauban.bounds.interval import Interval, Rounding
 from vauban.bounds.limits import Level, limits_of
 from vauban.bounds.ops import Op, Shape
 from vauban.bounds.region import Region
-from vauban.bounds.trace import BATCH, Reader
-from vauban.bounds.translate import Draft, Wire, scaled
+from vauban.bounds.trace import Reader
+from vauban.bounds.translate import BATCH, Draft, Wire, scaled
 from vauban.errors import BadTarget, Unsupported
 from vauban.target import Target, Torch
 

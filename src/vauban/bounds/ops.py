@@ -63,11 +63,15 @@ class Affine(Op):
 
 
 class Bend(Op):
-    """A function of one input, monotone in each of its features, that is bounded by straight lines between known limits."""
+    """A function of one input that is bounded by straight lines between known limits."""
 
     @abstractmethod
     def relax(self, lo: Tensor, hi: Tensor, slope: Tensor | None = None) -> Relaxation:
         """Lines below and above it for inputs in [lo, hi]; `slope` in [0, 1] chooses the lower lines where there is a choice."""
+
+    def extent(self, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
+        """Its least and greatest values for inputs in [lo, hi]; here those at the ends, for functions that rise with each feature."""
+        return self(lo), self(hi)
 
     def open(self, lo: Tensor, hi: Tensor) -> Tensor:
         """Which features of the input are worth tighter limits, bool."""

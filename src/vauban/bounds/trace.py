@@ -10,11 +10,8 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
 from vauban.bounds.known import FUNCTIONS, METHODS, MODULES
-from vauban.bounds.translate import Draft, Handler, Wire
+from vauban.bounds.translate import BATCH, Draft, Handler, Wire
 from vauban.errors import Unsupported
-
-BATCH = 3
-"""Rows of the trial input; an operator that returns another number of rows couples them."""
 
 
 class Reader:
@@ -30,7 +27,7 @@ class Reader:
         self.model, self.trial, self.draft = model, trial, draft
         self.modules = dict(model.named_modules())
         self.values: dict[fx.Node, Any] = {}
-        self.wires: dict[fx.Node, Wire] = {}
+        self.wires: dict[fx.Node, Wire | tuple[Wire, ...]] = {}
         self.unit = torch.finfo(trial.dtype).eps / 2
 
     def read(self, name: str, start: Wire) -> Wire:
@@ -53,21 +50,22 @@ class Reader:
 
     def _end(self, node: fx.Node) -> Wire:
         out = node.args[0]
-        if not isinstance(out, fx.Node) or out not in self.wires:
+        wire = self.wires.get(out) if isinstance(out, fx.Node) else None
+        if not isinstance(wire, Wire):
             self.draft.what = "an output other than one tensor of scores"
             raise self.draft.refuse()
-        return self.wires[out]
+        return wire
 
     def _step(self, node: fx.Node, start: Wire) -> None:
         if node.op == "placeholder":
-            if start.place in {w.place for w in self.wires.values()}:
+            if self.wires:
                 raise Unsupported(f"unsupported operator: forward() takes a second input, {node.name}; bounds are of models of one input")
             self.values[node], self.wires[node] = self.trial, start
             return
         args, kwargs = (map_arg(a, lambda n: self.values[n]) for a in (node.args, node.kwargs))
         value = self.values[node] = self._run(node, args, kwargs)
-        if isinstance(value, Tensor) and any(n in self.wires for n in node.all_input_nodes):
-            self.wires[node] = self._translate(node, value)
+        if any(n in self.wires for n in node.all_input_nodes) and _tensors(value):
+            self.wires[node] = self._translate(node, _tensors(value))
 
     def _run(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         if node.op == "get_attr":
@@ -81,20 +79,22 @@ class Reader:
             return getattr(args[0], str(node.target))(*args[1:], **kwargs)
         return node.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]  # a function
 
-    def _translate(self, node: fx.Node, value: Tensor) -> Wire:
+    def _translate(self, node: fx.Node, values: list[Tensor]) -> Wire | tuple[Wire, ...]:
         draft, handler = self.draft, self._handler(node)
         if draft.closed:
             raise draft.refuse("after a softmax")
-        if value.ndim == 0 or value.shape[0] != BATCH:
-            raise draft.refuse(f"here: it makes {tuple(value.shape)} of {BATCH} rows, so that rows are coupled")
-        if value.is_floating_point():
-            self.unit = max(self.unit, torch.finfo(value.dtype).eps / 2)
-        draft.shape = tuple(value.shape[1:])
+        for value in values:
+            if value.ndim == 0 or value.shape[0] != BATCH:
+                raise draft.refuse(f"here: it makes {tuple(value.shape)} of {BATCH} rows, so that rows are coupled")
+            if value.is_floating_point():
+                self.unit = max(self.unit, torch.finfo(value.dtype).eps / 2)
+        draft.shape = tuple(values[0].shape[1:])
         fill: Any = map_arg
         wired, named = (fill(a, lambda n: self.wires.get(n, self.values[n])) for a in (node.args, node.kwargs))
         args, kwargs = list(wired), dict(named)
-        if "input" in kwargs:
-            args.insert(0, kwargs.pop("input"))
+        for first in ("input", "tensors"):
+            if first in kwargs:
+                args.insert(0, kwargs.pop(first))
         if node.op == "call_module":
             args.insert(0, self.modules[str(node.target)])
         try:
@@ -120,3 +120,9 @@ class Reader:
         if found is None:
             raise draft.refuse()
         return found
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    """The tensors that an operator gives: one, several, or none where it gives numbers."""
+    found = list(value) if isinstance(value, tuple | list) else [value]
+    return [t for t in found if isinstance(t, Tensor)]

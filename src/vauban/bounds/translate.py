@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from vauban.bounds.affine import Conv, Dense, Reshape, Scale, Sum, Total
-from vauban.bounds.bends import Curve, MaxPool, Relu
 from vauban.bounds.ops import Op, Pair, Shape
 from vauban.errors import Unsupported
+
+BATCH = 3
+"""Rows of the trial input; an operator that returns another number of rows couples them."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,13 @@ class Draft:
     def refuse(self, why: str = "") -> Unsupported:
         return Unsupported(
             f"unsupported operator: bounds do not know {self.what}{' ' * bool(why)}{why} (at {self.where}); attack this model without "
-            "certificates, or write it with linear, convolution, batch norm, pooling, ReLU, sigmoid, tanh and additions"
+            "certificates, or write it with linear, convolution, batch norm, pooling, ReLU, sigmoid, tanh, GELU, additions and concatenations"
         )
 
 
-Handler = Callable[..., Wire]
+Handler = Callable[..., Any]
+"""Writes an operator down: the draft, and the operator's own arguments with wires for what depends on the input. It gives a wire, or several
+for an operator that gives several tensors."""
 
 
 def _wide(t: Tensor) -> Tensor:
@@ -67,7 +70,8 @@ def _bias(t: Tensor | None, weight: Tensor) -> Tensor:
     return torch.zeros(weight.shape[0], dtype=torch.float64) if t is None else _wide(t)
 
 
-def _pair(value: Any) -> Pair:
+def pair(value: Any) -> Pair:
+    """A number for each of two sides."""
     return (value, value) if isinstance(value, int) else (int(value[0]), int(value[-1]))
 
 
@@ -85,7 +89,7 @@ def conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Wire:
-    dilation, spans = _pair(dilation), weight.shape[2:]
+    dilation, spans = pair(dilation), weight.shape[2:]
     if isinstance(padding, str):
         around = [0, 0] if padding == "valid" else [d * (k - 1) for d, k in zip(dilation, spans, strict=True)]
         if any(p % 2 for p in around):
@@ -96,8 +100,8 @@ def conv2d(
         x,
         weight=_wide(weight),
         bias=_bias(bias, weight),
-        stride=_pair(stride),
-        padding=_pair(padding),
+        stride=pair(stride),
+        padding=pair(padding),
         dilation=dilation,
         groups=groups,
         before=x.shape,
@@ -144,93 +148,10 @@ def _closed(g: Draft, x: Wire, dim: int | None, kind: str) -> Wire:
     return x
 
 
-def reshape(g: Draft, x: Wire, *sizes: Any, **named: Any) -> Wire:
-    """view, reshape, flatten, squeeze, unsqueeze: what shape comes out was seen when the model ran."""
-    return x if g.shape == x.shape else g.add(Reshape, x, before=x.shape)
-
-
-def same(g: Draft, x: Wire, *args: Any, **named: Any) -> Wire:
-    return x
-
-
 def dropout(g: Draft, x: Wire, p: float = 0.5, training: bool = True, inplace: bool = False) -> Wire:
     if training and p:
         raise g.refuse("that is on in evaluation mode: the answer is then random")
     return x
-
-
-def relu(g: Draft, x: Wire, inplace: bool = False) -> Wire:
-    return g.add(Relu, x)
-
-
-def leaky_relu(g: Draft, x: Wire, negative_slope: float = 0.01, inplace: bool = False) -> Wire:
-    if not 0 <= negative_slope <= 1:
-        raise g.refuse(f"with slope {negative_slope:g} outside [0, 1]")
-    return g.add(Relu, x, slope=float(negative_slope))
-
-
-def sigmoid(g: Draft, x: Wire) -> Wire:
-    return g.add(Curve, x, kind="sigmoid")
-
-
-def tanh(g: Draft, x: Wire) -> Wire:
-    return g.add(Curve, x, kind="tanh")
-
-
-def max_pool2d(
-    g: Draft,
-    x: Wire,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Wire:
-    if ceil_mode or return_indices:
-        raise g.refuse("with ceil_mode or return_indices")
-    return g.add(
-        MaxPool,
-        x,
-        kernel=_pair(kernel_size),
-        stride=_pair(kernel_size if stride is None else stride),
-        padding=_pair(padding),
-        dilation=_pair(dilation),
-        before=x.shape,
-    )
-
-
-def avg_pool2d(
-    g: Draft,
-    x: Wire,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Wire:
-    """A convolution of each channel with equal weights; where zeros around do not count, divided place by place."""
-    kernel, padding, stride = _pair(kernel_size), _pair(padding), _pair(kernel_size if stride is None else stride)
-    if ceil_mode:
-        raise g.refuse("with ceil_mode")
-    channels = x.shape[0]
-    ones = torch.ones(channels, 1, *kernel, dtype=torch.float64)
-    if count_include_pad or divisor_override or padding == (0, 0):
-        return conv2d(g, x, ones / (divisor_override or kernel[0] * kernel[1]), None, stride, padding, 1, channels)
-    counts = F.conv2d(torch.ones(1, *x.shape, dtype=torch.float64), ones, None, stride, padding, 1, channels)[0]
-    sums = conv2d(g, x, ones, None, stride, padding, 1, channels)
-    return scaled(g, sums, 1 / counts, torch.zeros_like(counts))
-
-
-def adaptive_avg_pool2d(g: Draft, x: Wire, output_size: Any) -> Wire:
-    before, after = x.shape[1:], g.shape[1:]
-    if after == (1, 1):
-        return g.add(Total, x, dims=(1, 2), factor=1 / (before[0] * before[1]), before=x.shape)
-    if any(b % a for b, a in zip(before, after, strict=True)):
-        raise g.refuse(f"from {before} to {after}: windows of unequal size")
-    kernel = (before[0] // after[0], before[1] // after[1])
-    return avg_pool2d(g, x, kernel)
 
 
 def _totalled(g: Draft, x: Wire, dim: Any, *, mean: bool) -> Wire:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vauban.bounds.affine import Conv, Scale, Sum
+from vauban.bounds.affine import Conv, Join, Scale, Sum
 from vauban.bounds.bends import MaxPool
 from vauban.bounds.interval import Interval
 from vauban.bounds.ops import Affine, Bend, Op, Pair, Shape
@@ -112,8 +112,10 @@ def windows_of(ops: Sequence[Op], path: Sequence[int]) -> dict[int, Window] | No
 
 
 def _local(op: Op) -> bool:
-    if len(op.shape) != 3 or (isinstance(op, MaxPool) and op.padding != (0, 0)):
+    if len(op.shape) != 3 or (isinstance(op, MaxPool) and (op.padding != (0, 0) or op.ceil)):
         return False
+    if isinstance(op, Join):
+        return op.dim == 0
     same_everywhere = isinstance(op, Scale) and all(t.ndim == 0 or t.shape[1:] == (1, 1) for t in (op.scale, op.shift))
     return same_everywhere or isinstance(op, Conv | Sum | Bend)
 

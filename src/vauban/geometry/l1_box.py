@@ -31,7 +31,7 @@ def onto_ball_in_box(body: Body, x0: Tensor, x: Tensor, limits: tuple[Tensor, Te
     if not bool(over.any()):
         return boxed
     d = x - x0
-    room = torch.full_like(d, 9e9)
+    room = torch.where(d > 0, limits[1] - x0, x0 - limits[0])
     kept = shrunk(d.abs().flatten(d.ndim - features), room.flatten(d.ndim - features), body.eps * (1 - SLACK))
     # adding a change to the clean input rounds it: only features that move are rounded, and few do
     spare = body.grain(d) * norms_of_rows(kept, 0.0, 1)

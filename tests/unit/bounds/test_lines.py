@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from vauban.bounds import certify, network_of
 from vauban.bounds.alpha import optimised
-from vauban.bounds.bends import Curve, MaxPool, Relu
+from vauban.bounds.bends import Curve, MaxPool, Relu, Smooth
 from vauban.bounds.limits import limits_of
 from vauban.bounds.linear import lowest
+from vauban.bounds.pieces import PROFILES, STEEPEST
 from vauban.bounds.region import Region
 from vauban.target import Torch
 from vauban.threat import Ball
@@ -42,16 +43,55 @@ def test_a_chosen_slope_lies_between_the_leak_and_one() -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(limit, limit, st.sampled_from(["sigmoid", "tanh", "relu", "leaky"]))
+@given(limit, limit, st.sampled_from(["sigmoid", "tanh", "relu", "leaky", *PROFILES]))
 def test_a_bend_lies_between_its_lines(one: float, other: float, kind: str) -> None:
     lo, hi = column(min(one, other)), column(max(one, other))
     leaks = {"relu": 0.0, "leaky": 0.1}
-    op = Relu((0,), (1,), "", leaks[kind]) if kind in leaks else Curve((0,), (1,), "", kind)
+    kind_of = Smooth if kind in PROFILES else Curve
+    op = Relu((0,), (1,), "", leaks[kind]) if kind in leaks else kind_of((0,), (1,), "", kind)
     lines = op.relax(lo, hi)
     x = lo + (hi - lo) * torch.linspace(0, 1, 501, dtype=Double)
     value, spare = op(x), 1e-13 * (1 + x.abs())
     assert bool((lines.low_slope * x + lines.low_start <= value + spare).all())
     assert bool((lines.high_slope * x + lines.high_start >= value - spare).all())
+    least, most = op.extent(lo, hi)
+    assert bool((least <= value + spare).all())
+    assert bool((most >= value - spare).all())
+
+
+@pytest.mark.parametrize("kind", PROFILES)
+def test_a_profile_says_what_its_function_does(kind: str) -> None:
+    """The derivative is autograd's; it rises on convex pieces and falls on the others; the function is least where it turns."""
+    profile = PROFILES[kind]
+    x = torch.linspace(-9, 9, 90_001, dtype=Double, requires_grad=True)
+    y = profile.f(x)
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    x, y = x.detach(), y.detach()
+    torch.testing.assert_close(profile.slope(x), slope, rtol=1e-9, atol=1e-9)
+    assert float(slope.abs().max()) < STEEPEST
+    assert [a for _, a, _ in profile.pieces[:-1]] == [a for a, _, _ in profile.pieces[1:]]
+    for start, end, convex in profile.pieces:
+        inside = slope[(x >= start) & (x <= end)]
+        assert bool(((inside if convex else -inside).diff() >= -1e-12).all())
+    assert profile.turn == -torch.inf or abs(float(x[y.argmin()]) - profile.turn) < 3e-4
+    assert profile.turn > -torch.inf or bool((y.diff() >= -1e-15).all())
+    if profile.turn > -torch.inf:
+        assert bool((y[x <= profile.turn].diff() <= 1e-15).all())
+        assert bool((y[x >= profile.turn].diff() >= -1e-15).all())
+
+
+@pytest.mark.parametrize("kind", PROFILES)
+@pytest.mark.parametrize(("lo", "hi"), [(-0.1, 0.1), (-3.0, 2.0), (1.0, 4.0), (-6.0, -2.0), (-1.0, 12.0)])
+def test_the_lines_of_a_smooth_function_are_near_it(kind: str, lo: float, hi: float) -> None:
+    """Each touches the function somewhere, and between them is no more than a band of straight lines around it must leave."""
+    op, x = Smooth((0,), (1,), "", kind), torch.linspace(lo, hi, 2001, dtype=Double)
+    lines, value = op.relax(column(lo), column(hi)), op(torch.linspace(lo, hi, 2001, dtype=Double))
+    low, high = (lines.low_slope * x + lines.low_start)[0], (lines.high_slope * x + lines.high_start)[0]
+    assert float((value - low).min()) < 1e-5
+    assert float((high - value).min()) < 1e-5
+    chord = value[0] + (value[-1] - value[0]) * (x - lo) / (hi - lo)
+    bow = (value - chord).max() - (value - chord).min()  # the narrowest band parallel to the chord
+    assert float((high - low).mean()) <= 1.001 * float(bow) + 1e-6
 
 
 def test_the_lines_of_an_s_touch_it() -> None:

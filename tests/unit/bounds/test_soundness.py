@@ -16,7 +16,10 @@ from vauban.geometry import body_of
 from vauban.target import Torch
 from vauban.threat import Ball
 
-NAMES = ("mlp", "leaky", "sigmoid", "tanh", "conv", "maxpool", "avgpool", "pooled", "residual")
+NAMES = (
+    "mlp", "leaky", "sigmoid", "tanh", "conv", "maxpool", "avgpool", "pooled", "residual",
+    "gelu", "tanh-gelu", "silu", "elu", "softplus", "clamped", "ceiled", "branched", "joined", "signal",
+)  # fmt: skip
 REACH = {"linf": 1.0, "l2": 2.0, "l1": 3.0, "l0": 1.0}
 
 

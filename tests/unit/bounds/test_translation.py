@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vauban.bounds import certify, network_of
+from vauban.bounds.ops import Affine
 from vauban.errors import BadTarget, Unsupported
 from vauban.target import Function, Torch
 from vauban.threat import Ball
 
-IMAGE, VECTOR = (3, 8, 8), (6,)
+IMAGE, VECTOR, SIGNAL = (3, 8, 8), (6,), (4, 12)
 
 
 class Said(nn.Module):
@@ -61,6 +62,52 @@ FORMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "bare": (lambda: nn.Linear(6, 3), VECTOR),
     "nothing": (nn.Identity, VECTOR),
     "grouped": (lambda: nn.Sequential(nn.Conv2d(3, 6, (3, 2), (2, 1), (1, 0), groups=3, bias=False), nn.LeakyReLU(), nn.Flatten()), IMAGE),
+    "ceilings": (lambda: nn.Sequential(nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.Flatten()), IMAGE),
+    "ceilings beyond": (lambda: nn.Sequential(nn.MaxPool2d(3, 3, ceil_mode=True), nn.Flatten()), IMAGE),
+    "uneven windows": (lambda: nn.Sequential(nn.AdaptiveAvgPool2d((3, 7)), nn.Flatten()), IMAGE),
+    "more than there is": (lambda: nn.Sequential(nn.AdaptiveAvgPool2d(11), nn.Flatten()), IMAGE),
+    "global maximum": (lambda: nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten()), IMAGE),
+    "reflections": (lambda: nn.Sequential(conv(padding=2, padding_mode="reflect"), nn.Flatten()), IMAGE),
+    "circles": (lambda: nn.Sequential(nn.Conv1d(4, 2, 3, 2, 2, padding_mode="circular"), nn.Flatten()), SIGNAL),
+    "signal": (lambda: nn.Sequential(nn.Conv1d(4, 6, 3, 2, 1, 2, 2), nn.MaxPool1d(2), nn.AdaptiveMaxPool1d(1), nn.Flatten()), SIGNAL),
+    "signal functions": (
+        lambda: Said(
+            lambda m, x: F.avg_pool1d(F.max_pool1d(F.conv1d(x, m.c.weight, padding="same"), 3, 1), 4).flatten(1), c=nn.Conv1d(4, 3, 5)
+        ),
+        SIGNAL,
+    ),
+    "joined": (lambda: Said(lambda m, x: torch.cat([m.c(x), x[:, :2]], dim=1).mean((2, 3)), c=conv(padding=1)), IMAGE),
+    "joined along height": (lambda: Said(lambda m, x: torch.cat((x, x, -x), -2).sum((1, 3))), IMAGE),
+    "joined by name": (lambda: Said(lambda m, x: torch.cat(tensors=[x, 2 * x], dim=1)), VECTOR),
+    "stacked": (lambda: Said(lambda m, x: torch.stack([x, m.w[:, 0] * x], 1).transpose(1, 2).reshape(-1, 12)), VECTOR),
+    "stacked at the end": (lambda: Said(lambda m, x: torch.stack([x, -x], -1).flatten(1)), VECTOR),
+    "chunks": (lambda: Said(lambda m, x: (x.chunk(3, dim=1)[0] - 2 * torch.chunk(x, 3, 1)[2]).flatten(1)), IMAGE),
+    "splits": (lambda: Said(lambda m, x: torch.split(x, [2, 4], 1)[1] + x.split(4, 1)[0]), VECTOR),
+    "indices": (lambda: Said(lambda m, x: x[:, torch.tensor([2, 2, 0])] - x[:, 3:] + x[..., ::2]), VECTOR),
+    "shuffles": (lambda: Said(lambda m, x: F.pixel_shuffle(m.c(x), 2).permute(0, 2, 1, 3).flip(1).flatten(1), c=conv()), IMAGE),
+    "padding": (
+        lambda: nn.Sequential(
+            nn.ZeroPad2d((1, 0, 2, 1)), nn.ReplicationPad2d(1), nn.UpsamplingNearest2d(scale_factor=2), conv(), nn.Flatten()
+        ),
+        IMAGE,
+    ),
+    "clamps": (
+        lambda: Said(lambda m, x: x.clamp(0.2, 0.6) + x.clamp(max=0.5) - torch.clamp(x, 0.4) + x.clamp_min(0.1) - x.clamp_max(0.3)),
+        VECTOR,
+    ),
+    "six": (
+        lambda: nn.Sequential(nn.Linear(6, 9), nn.ReLU6(), nn.Linear(9, 9), nn.Hardsigmoid(), nn.Hardtanh(-0.1, 0.5), nn.PReLU()),
+        VECTOR,
+    ),
+    "curves": (
+        lambda: nn.Sequential(nn.Linear(6, 9), nn.GELU(), nn.Linear(9, 9), nn.SiLU(), nn.Softplus(), nn.ELU(), nn.GELU("tanh")),
+        VECTOR,
+    ),
+    "curves as functions": (
+        lambda: Said(lambda m, x: F.gelu(x - 1) + F.silu(3 * x) - F.elu(x - 0.5) + F.softplus(-x, threshold=20)),
+        VECTOR,
+    ),
+    "extremes": (lambda: Said(lambda m, x: torch.maximum(x, m.w[:, 0]) - torch.minimum(2 * x, x.abs() - 0.3)), VECTOR),
     "parametrised": (lambda: nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(6, 3))), VECTOR),
 }
 
@@ -79,6 +126,24 @@ def test_the_network_computes_what_the_module_does(form: str) -> None:
     limits = network.bounds(x, x - 0.01, x + 0.01)[-1]
     inside = x + 0.02 * (torch.rand_like(x) - 0.5)
     assert bool(((model(inside) >= limits.lo) & (model(inside) <= limits.hi)).all())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_coefficients_go_back_through_every_affine_operation_as_its_transpose_says(form: str) -> None:
+    """a.(W x) is (W' a).x, whatever the operation and its inputs."""
+    torch.manual_seed(0)
+    maker, shape = FORMS[form]
+    network = network_of(Torch(maker().double().eval(), outputs="logits", channels_last=False), torch.rand(4, *shape, dtype=torch.float64))
+    shapes = [network.shape, *(op.shape for op in network.ops)]
+    for op in network.ops:
+        if not isinstance(op, Affine):
+            continue
+        x = [torch.randn(2, *shapes[i], dtype=torch.float64) for i in op.inputs]
+        a = torch.randn(3, 2, *op.shape, dtype=torch.float64)
+        linear = op(*x) - op(*(torch.zeros_like(t) for t in x))
+        back = sum((part * t).flatten(2).sum(2) for part, t in zip(op.back(a), x, strict=True))
+        torch.testing.assert_close(back, (a * linear).flatten(2).sum(2))
+        assert bool((op.absolute(*(t.abs() for t in x)) >= linear.abs() - 1e-12).all())
 
 
 def test_the_normalisation_of_the_target_is_part_of_the_network() -> None:
@@ -121,8 +186,8 @@ class Two(nn.Module):
 
 
 REFUSED: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
-    "a module": (nn.Sequential(nn.Linear(6, 3), nn.GELU()), VECTOR, r"do not know GELU \(at 1\)"),
-    "a nested module": (nn.Sequential(nn.Sequential(nn.Linear(6, 3), nn.SiLU())), VECTOR, r"do not know SiLU \(at 0\.1\)"),
+    "a module": (nn.Sequential(nn.Linear(6, 3), nn.Mish()), VECTOR, r"do not know Mish \(at 1\)"),
+    "a nested module": (nn.Sequential(nn.Sequential(nn.Linear(6, 3), nn.LayerNorm(3))), VECTOR, r"do not know LayerNorm \(at 0\.1\)"),
     "a function": (nn.Sequential(Said(lambda m, x: torch.exp(x))), VECTOR, r"do not know exp \(at 0: exp\)"),
     "a method": (Said(lambda m, x: x.cumsum(1)), VECTOR, "do not know cumsum"),
     "a product": (Said(lambda m, x: x * x), VECTOR, "do not know mul of two values"),
@@ -135,9 +200,19 @@ REFUSED: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
     "statistics of the batch": (nn.Sequential(nn.BatchNorm1d(6, track_running_stats=False)), VECTOR, "statistics of the batch"),
     "dropout left on": (Said(lambda m, x: F.dropout(x, 0.5)), VECTOR, "on in evaluation mode"),
     "steep leaks": (nn.LeakyReLU(2.0), VECTOR, "slope 2 outside"),
-    "reflections": (nn.Sequential(conv(padding=1, padding_mode="reflect"), nn.Flatten()), IMAGE, "padding_mode='reflect'"),
-    "ceilings": (nn.Sequential(nn.MaxPool2d(3, ceil_mode=True), nn.Flatten()), IMAGE, "ceil_mode"),
-    "uneven windows": (nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.Flatten()), IMAGE, "unequal size"),
+    "uneven maxima": (nn.Sequential(nn.AdaptiveMaxPool2d(3), nn.Flatten()), IMAGE, "unequal size"),
+    "edges filled with ones": (nn.Sequential(nn.ConstantPad2d(1, 1.0), nn.Flatten()), IMAGE, "only zeros"),
+    "uneven averages": (nn.Sequential(nn.AvgPool2d(3, 2, ceil_mode=True), nn.Flatten()), IMAGE, "ceil_mode"),
+    "another curve": (nn.ELU(0.5), VECTOR, "alpha 0.5"),
+    "a slope a channel": (nn.PReLU(6), VECTOR, "slope for each channel"),
+    "a reversed batch": (Said(lambda m, x: x.flip(0)), VECTOR, "flip across rows"),
+    "a shifted batch": (Said(lambda m, x: torch.roll(x, 1)), VECTOR, "roll across rows"),
+    "rows as columns": (Said(lambda m, x: x.transpose(0, 1)), (3,), "transpose across rows"),
+    "rows joined": (Said(lambda m, x: torch.cat([x, x])[:3]), VECTOR, "rows are coupled"),
+    "constants joined": (Said(lambda m, x: torch.cat([x, m.w.T[:3]], 1)), VECTOR, "cat of constants"),
+    "several answers": (Said(lambda m, x: x.sort(1)[0]), VECTOR, "do not know sort"),
+    "limits that move": (Said(lambda m, x: x.clamp(max=x - 1)), VECTOR, "depend on the input"),
+    "smooth interpolation": (Said(lambda m, x: F.interpolate(x, scale_factor=2, mode="bilinear")), IMAGE, "only nearest"),
     "two inputs": (Two(), VECTOR, "second input"),
     "a tuple": (Said(lambda m, x: (x, x)), VECTOR, "one tensor"),
 }

@@ -20,7 +20,7 @@ from vauban.threat import Ball
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("name", ["conv", "residual", "pooled", "avgpool"])
+@pytest.mark.parametrize("name", ["conv", "residual", "pooled", "avgpool", "silu", "joined", "ceiled"])
 def test_windows_and_the_whole_give_the_same_limits(build, name: str, norm: str) -> None:
     model, x = build(name, 1)
     network = network_of(Torch(model, outputs="logits"), x)

@@ -87,15 +87,22 @@ class Oracle(Stage):
     def answered(self) -> Tensor:
         """Which of the questions asked last, bool (..., n), were put to the model and answered: not those of rows that are settled, not wanted or
         out of budget, and not those that the target refused."""
-        lead, slot, missing = self._last
+        lead, slot, _ = self._last
         n = len(self._view)
         yes = torch.ones(math.prod(lead) * n, dtype=torch.bool, device=self._view.v0.device)
         if slot is not None:
             yes = torch.zeros_like(yes).index_fill_(0, slot, value=True)
+        return yes.view(*lead, n) & ~self.refused
+
+    @property
+    def refused(self) -> Tensor:
+        """Which of the questions asked last, bool (..., n), the target refused: charged, and without an answer."""
+        lead, slot, missing = self._last
+        n = len(self._view)
+        no = torch.zeros(math.prod(lead) * n, dtype=torch.bool, device=self._view.v0.device)
         if missing is not None:
-            asked = yes.nonzero()[:, 0] if slot is None else slot
-            yes[asked[missing]] = False
-        return yes.view(*lead, n)
+            no[missing if slot is None else slot[missing]] = True
+        return no.view(*lead, n)
 
     def __len__(self) -> int:
         """Rows in view."""
