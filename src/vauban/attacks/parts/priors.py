@@ -8,8 +8,7 @@ from torch import Tensor
 from vauban.attacks.parts.losses import cross_entropy
 from vauban.doors import Aim, Loss, Oracle
 from vauban.geometry import norms_of_rows, per_row
-from vauban.target import Own, Surrogate
-from vauban.target.surrogates import Mean
+from vauban.target import Mean, Own, Surrogate
 
 
 def members(surrogate: Surrogate | None) -> tuple[Surrogate | None, ...]:

@@ -1,5 +1,9 @@
 """The Square attack, in L-infinity, L2 and L1."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import torch
 
 from vauban.attacks.evasion.score.square_l1 import Spikes
@@ -9,12 +13,13 @@ from vauban.attacks.parts.halvings import Schedule, share
 from vauban.attacks.parts.hope import lacking
 from vauban.attacks.parts.losses import LOSSES, LossName
 from vauban.attacks.registry import Count, Natural, Share, attack
-from vauban.doors import Oracle
+from vauban.doors import Loss, Oracle, Rows
 from vauban.threat import INF, Access
 
 LOOK = 50
 """Questions between two looks at which rows are given up."""
 WALKS = {INF: Corners, 2.0: Masses, 1.0: Spikes}
+Walk = Corners | Masses | Spikes
 
 
 @attack(
@@ -48,13 +53,26 @@ def square(
     clean = o.rows(value=o.score(o.x) if hope else o.x.new_zeros(len(o)))
     for _ in o.restarts(restarts):
         walk = WALKS[o.ball.p](o, part)
-        best = o.rows(value=o.x.new_full((len(o),), -INF))
-        for i in o.steps(queries):
-            if i:
-                walk.propose(i - 1)
-            value = o.score(walk.point, LOSSES[loss])
-            if i:
-                walk.keep(value > best.value)
-            best.value = torch.fmax(best.value, value)
+        for i, best in search(o, walk, queries, LOSSES[loss]):
             if hope and i % LOOK == LOOK - 1:
                 o.leave(lacking(best.value, clean.value) > hope * asked / i)
+
+
+def search(o: Oracle, walk: Walk, queries: int, loss: Loss, rival: Rows | None = None) -> Iterator[tuple[int, Rows]]:
+    """Ask about the moves of a walk and keep those that raise the objective; every turn gives its number and the best `value` of each row.
+
+    A `rival` holds points `x` whose `value` is known: the walk begins there in the rows where
+    that is no worse than its own start.
+    """
+    best = o.rows(value=o.x.new_full((len(o),), -INF))
+    for i in o.steps(queries):
+        if i:
+            walk.propose(i - 1)
+        value = o.score(walk.point, loss)
+        if i:
+            walk.keep(value > best.value)
+        elif rival is not None:
+            walk.begin(rival.x, rival.value >= value)
+            best.value = rival.value
+        best.value = torch.fmax(best.value, value)
+        yield i, best

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vauban.attacks.parts.bumps import blended, draw_pairs, first_change
+from vauban.attacks.parts.redrawn import redrawn
 from vauban.attacks.parts.windows import Frame
 from vauban.doors import Oracle, Rows
 from vauban.geometry.l1 import L1
@@ -36,17 +37,25 @@ class Spikes:
         self.first = self.until = 0
         self.block: Rows
 
+    def begin(self, x: Tensor, where: Tensor) -> None:
+        """Stand at other points of the ball, float (n, *shape), in these rows, bool (n,)."""
+        self.s.x = self.s.tried = torch.where(where[:, None], x.flatten(1), self.s.x)
+
     @property
     def point(self) -> Tensor:
         """What is to be asked, (n, *shape): the inputs with their change, or the move proposed."""
         return self.s.tried.view(-1, *self.shape)
 
     def propose(self, turn: int) -> None:
-        """Move norm from a second window of each row, and from everywhere, to the first."""
+        """Move norm from a second window of each row, and from everywhere, to the first. Where a
+        move would change nothing, another is made."""
         if turn >= self.until:
             self._draw(turn)
-        s, b, k = self.s, self.block, turn - self.first
-        place, other, added = b.place.select(1, k), b.other.select(1, k), b.bump.select(1, k)
+        redrawn(self.block, turn - self.first, self._move)
+
+    def _move(self, place: Tensor, other: Tensor, added: Tensor) -> Tensor:
+        """Make a move; which rows it left as they were, bool (n,)."""
+        s = self.s
         d = s.x - s.clean
         change = d.gather(1, place).view_as(added)
         unused = (self.o.eps - d.abs().sum(1)).clamp_min(0) / added.shape[1]
@@ -54,6 +63,7 @@ class Spikes:
         taken = change.abs().sum(2) + d.gather(1, other).view_as(added).abs().sum(2)  # what the windows share is counted once
         new = blended(added, change, HEAVY * (taken + unused[:, None]), 1.0)
         s.tried = self._projected(d.scatter_(1, other, 0.0).scatter_(1, place, new.flatten(1)))
+        return (s.tried == s.x).all(1)
 
     def keep(self, better: Tensor) -> None:
         """Keep the moves of these rows, bool (n,), and take the others back."""

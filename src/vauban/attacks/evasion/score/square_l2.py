@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vauban.attacks.parts.bumps import blended, draw_pairs, first_change
+from vauban.attacks.parts.redrawn import redrawn
 from vauban.attacks.parts.windows import Frame
 from vauban.doors import Oracle, Rows
 
@@ -35,7 +36,11 @@ class Masses:
         self.s = o.rows(x=x, clean=clean, lower=lower, upper=upper, mass=clean.new_zeros(len(o)))
         self.first = self.until = 0
         self.block: Rows
-        self.moved: tuple[Tensor, ...]
+        self.moved: tuple[Tensor, ...] = ()
+
+    def begin(self, x: Tensor, where: Tensor) -> None:
+        """Stand at other points of the ball, float (n, *shape), in these rows, bool (n,). Before the first move."""
+        self.s.x = torch.where(where[:, None], x.flatten(1), self.s.x)
 
     @property
     def point(self) -> Tensor:
@@ -43,11 +48,17 @@ class Masses:
         return self.s.x.view(-1, *self.shape)
 
     def propose(self, turn: int) -> None:
-        """Move mass from a second window of each row to the first, in place."""
+        """Move mass from a second window of each row to the first, in place. Where a move would change nothing, another is made."""
         if turn >= self.until:
             self._draw(turn)
-        s, b, k = self.s, self.block, turn - self.first
-        place, other, added = b.place.select(1, k), b.other.select(1, k), b.bump.select(1, k)
+        self.moved = ()
+        redrawn(self.block, turn - self.first, self._move)
+
+    def _move(self, place: Tensor, other: Tensor, added: Tensor) -> Tensor:
+        """Make a move; which rows it left as they were, bool (n,)."""
+        if self.moved:
+            self.keep(torch.zeros(len(place), dtype=torch.bool, device=place.device))
+        s = self.s
         clean, old = s.clean.gather(1, place), s.x.gather(1, place)
         s.x.scatter_(1, place, clean)
         bare, gone = s.clean.gather(1, other), s.x.gather(1, other)  # what the windows share is counted once: it is clean by now
@@ -60,6 +71,7 @@ class Masses:
         s.x.scatter_(1, place, new)
         mass = s.mass - taken.sum(1) + (new - clean).square().sum(1)
         self.moved = place, old, new, other, gone, bare, mass
+        return (new == old).all(1) & (bare == gone).all(1)
 
     def keep(self, better: Tensor) -> None:
         """Keep the moves of these rows, bool (n,), and take the others back."""
