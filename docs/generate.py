@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code it is made from, then run `make docs-pages`. -->\n\n"
 NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0", "transformations": "transformations", "features": "features of a table"}
 RECORD = (
-    "Record", "TargetCard", "DataCard", "Finding", "ThreatCard", "AttackResult", "Rate", "Curve", "Group", "Doubt", "Promise",
+    "Record", "TargetCard", "DataCard", "Finding", "ThreatCard", "AttackResult", "Ledger", "Rate", "Curve", "Group", "Validity", "Doubt", "Promise",
 )  # fmt: skip
 BENCHMARKS = """# Benchmarks
 
@@ -122,8 +122,9 @@ def attack_table() -> str:
         "gradient, inside the radius": [
             n for n, r in ATTACKS.items() if r.facts.access > Access.SCORE and not (r.facts.minimal or r.facts.proof)
         ],
-        "gradient, smallest change": [n for n, r in ATTACKS.items() if r.facts.minimal],
+        "gradient, smallest change": [n for n, r in ATTACKS.items() if r.facts.access > Access.SCORE and r.facts.minimal],
         "scores": [n for n, r in ATTACKS.items() if r.facts.access is Access.SCORE],
+        "labels": [n for n, r in ATTACKS.items() if r.facts.access is Access.LABEL],
         "proof": [n for n, r in ATTACKS.items() if r.facts.proof],
         "no access": [n for n, r in ATTACKS.items() if not r.facts.access],
     }
@@ -219,7 +220,9 @@ def _use(recipe: Recipe[...]) -> list[str]:
 
 def _code(recipe: Recipe[...]) -> list[str]:
     if recipe.preset:
-        base = next(n for n, r in ATTACKS.items() if r.function is recipe.function and not r.preset)
+        base = next((n for n, r in ATTACKS.items() if r.function is recipe.function and not r.preset), None)
+        if base is None:
+            return ["## Code", f"Another attack, wrapped: `src/{recipe.__module__.replace('.', '/')}.py`."]
         return ["## Code", f"These settings of [{base}]({base}.md), under the name that the field knows them by."]
     function = textwrap.dedent(inspect.getsource(recipe.function))
     where = f"src/{recipe.__module__.replace('.', '/')}.py"

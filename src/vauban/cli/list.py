@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,9 +31,11 @@ def command(ctx: typer.Context, what: Annotated[str, typer.Argument(help="attack
 
 
 def attacks() -> Rows:
-    """Every registered attack with its facts."""
+    """Every registered attack with its facts, those on texts among them."""
     from vauban.attacks import ATTACKS
+    from vauban.attacks.text import TEXT_ATTACKS
 
+    everything: dict[str, Any] = {**ATTACKS, **TEXT_ATTACKS}
     return [
         {
             "name": name,
@@ -43,17 +45,24 @@ def attacks() -> Rows:
             "summary": recipe.facts.summary,
             "settings": {n: p.default for n, p in recipe.parameters.items()},
         }
-        for name, recipe in sorted(ATTACKS.items())
+        for name, recipe in sorted(everything.items())
     ]
 
 
 def suites() -> Rows:
-    """Every suite, with what it comes to under an L-infinity threat with full access."""
+    """Every suite, with what it comes to under an L-infinity threat with full access, and with scores and labels alone."""
     from vauban.attacks.suites import SUITES, suite
-    from vauban.threat import Ball, Threat
+    from vauban.errors import BadPlan
+    from vauban.threat import Access, Ball, Threat
 
-    threat = Threat("a threat", Ball("8/255"))
-    return [{"name": name, "under Linf with full access": [a.name for a in suite(name, threat, (3, 32, 32))]} for name in SUITES]
+    def under(name: str, access: Access) -> list[str]:
+        try:
+            return [a.name for a in suite(name, Threat("a threat", Ball("8/255"), access=access), (3, 32, 32))]
+        except BadPlan:
+            return []
+
+    heads = {"under Linf with full access": Access.GRADIENT, "with scores": Access.SCORE, "with labels": Access.LABEL}
+    return [{"name": name, **{head: under(name, access) for head, access in heads.items()}} for name in SUITES]
 
 
 def doubts() -> Rows:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from vauban.attacks import Attack
 from vauban.doors import Oracle
+from vauban.errors import BadPlan
 from vauban.target import Target
-from vauban.threat import Access, Ball, Features, Threat
+from vauban.threat import Access, Ball, Edits, Features, Threat
 
 
 def worst(target: Target, x: Tensor, y: Tensor, threat: Threat, attack: Attack, *, ids: Tensor, seed: int) -> Tensor:
@@ -41,7 +42,11 @@ def shrunk(threat: Threat, share: float) -> Threat:
         return threat
     allowed = threat.perturbation
     if isinstance(allowed, Features):
-        return replace(threat, perturbation=allowed.within(max(round(allowed.eps * share), 1) if allowed.norm == 0 else allowed.eps * share))
+        return replace(
+            threat, perturbation=allowed.within(max(round(allowed.eps * share), 1) if allowed.norm == 0 else allowed.eps * share)
+        )
+    if isinstance(allowed, Edits):
+        raise BadPlan(f"threat {threat.name!r} allows edits of texts, and training is against inputs that are numbers; give another threat")
     if not isinstance(allowed, Ball):
         return replace(threat, perturbation=replace(allowed, rotation=allowed.rotation * share, translation=allowed.translation * share))
     eps = max(round(allowed.eps * share), 1) if allowed.norm == 0 else allowed.eps * share
