@@ -15,6 +15,10 @@ CURVE = {"linf": ("fmn", 50), "l2": ("ddn", 50), "l1": ("fmn", 50), "l0": ("sigm
 """The attack that gives every row its distance, with its steps."""
 
 
+SMALL = 4096
+"""ReLUs of a network on which ascents through leaking ReLUs pay; what has more is left after one forward pass."""
+
+
 def _quick(threat: Threat) -> list[Attack]:
     return [_a("fgsm"), _a("pgd", steps=20), _a("spatial", grid=3), _a("capgd", restarts=1)]
 
@@ -35,7 +39,7 @@ def _standard(threat: Threat) -> list[Attack]:
 
 
 def _vauban(threat: Threat) -> list[Attack]:
-    """Cheap looks, the margin ascents, proofs for what stands, questions without gradients, and the curve; for an attacker without the model, the
+    """Cheap looks, the margin ascents, proofs for what stands, small networks' hiding places, questions without gradients, and the curve; for an attacker without the model, the
     ladder."""
     if threat.access < Access.GRADIENT:
         return ladder(threat)
@@ -50,6 +54,7 @@ def _vauban(threat: Threat) -> list[Attack]:
         *([_a("jsma")] if kind == "l0" else []),
         *([_a("apgd", large_eps=True, loss="margin")] if kind == "l1" else []),
         _a("linear-bounds"),
+        _a("memetic", units=SMALL),
         _a("square", queries=2000, hope=0.1),
         *([] if curve is None else [_a(curve[0], steps=curve[1])]),
         *_caa(),

@@ -54,7 +54,7 @@ MISTAKES = [
         '"pgd"',
         '"pdg"',
         BadPlan,
-        "vauban.toml:20: [[threat]] \"insider\", [[threat.attack]] \"pdg\": no attack is named 'pdg'; did you mean 'pgd' or 'apgd'?",
+        "vauban.toml:20: [[threat]] \"insider\", [[threat.attack]] \"pdg\": no attack is named 'pdg'; did you mean 'pgd' or 'apgd' or 'p-rgf'?",
     ),
     (
         "steps = 5",

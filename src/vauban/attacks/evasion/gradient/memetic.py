@@ -26,7 +26,7 @@ Tuned on networks that are never reported: docs/decisions says on which."""
 )
 def memetic(
     o: Oracle,
-    generations: Count = 6,
+    generations: Count = 5,
     probes: Count = 8,
     steps: Count = 40,
     targets: Count = 9,
