@@ -90,7 +90,7 @@ def search(name: str, w: World, side: Side, *, norm: float, eps: float, budget: 
     near: dict[int, list[float]] = {m: [] for m in marks}
     seconds, n = 0.0, min(len(w), side.rows or len(w))
     for i in track(range(n), description=f"{name}: {side.name}", transient=True):
-        asked = Asked(copy.deepcopy(w.bare), w.x[i : i + 1], int(w.y[i]), norm, eps, marks)
+        asked = Asked(copy.deepcopy(w.bare), w.x[i : i + 1], int(w.y[i]), norm, eps, marks).eval()
         one = World(w.name, asked, w.bare, w.x[i : i + 1], w.y[i : i + 1], eps)
         torch.manual_seed(i)
         try:

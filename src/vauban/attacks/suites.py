@@ -56,7 +56,7 @@ def _vauban(threat: Threat) -> list[Attack]:
         _a("linear-bounds"),
         _a("memetic", units=SMALL),
         _a("square", queries=2000, hope=0.1),
-        *([] if curve is None else [_a(curve[0], steps=curve[1])]),
+        *([] if curve is None else [_a(curve[0], steps=curve[1], **({"hope": 0.5} if curve[0] == "fmn" else {}))]),
         *_caa(),
     ]
 

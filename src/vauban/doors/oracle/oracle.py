@@ -79,6 +79,11 @@ class Oracle(Stage):
         return self.book.distance[self._view.index.to(self.book.distance.device)]
 
     @property
+    def nearer(self) -> bool:
+        """Whether the present attack is asked for ever nearer examples, of rows that fell too: for a curve, or where no row settles."""
+        return self._keeps_broken
+
+    @property
     def left(self) -> Tensor:
         """How many questions each live row may still ask, int64; `FOREVER` where there is no limit."""
         return self._view.queries.left

@@ -5,22 +5,27 @@ from torch import Tensor
 
 from vauban.attacks.parts.losses import LOSSES, LossName
 from vauban.attacks.parts.select import cosine
-from vauban.attacks.registry import Count, Positive, Share, attack
+from vauban.attacks.registry import Count, Natural, Positive, Share, attack
 from vauban.doors import Oracle
 from vauban.geometry import norms_of_rows, per_row
 from vauban.threat import INF, Access
 
 
 @attack(Access.GRADIENT, on=("linf", "l2", "l1", "l0"), minimal=True, paper="Pintor et al. 2021, arXiv:2102.12827, algorithm 1")
-def fmn(o: Oracle, steps: Count = 100, step: Positive = 1.0, gamma: Share = 0.05, loss: LossName = "margin") -> None:
+def fmn(
+    o: Oracle, steps: Count = 100, step: Positive = 1.0, gamma: Share = 0.05, loss: LossName = "margin", hope: Natural = 0
+) -> None:
     """Normalised gradient steps inside a ball that shrinks by `gamma` after success; before the first one, to the linear estimate of the boundary.
 
     `step` is the first step's length in widths of the box; it falls to a hundredth of it, and `gamma` to 0.001, along cosines.
+    With `hope`, where only examples within the radius count, a row is left after a fifth of the steps if none nearer than 1 + hope radii is known.
     """
     features, p = o.x.ndim - 1, o.ball.p
     # the linear estimate needs the distance to the boundary at the current point; in L0 it says nothing, and the ball starts whole
     s = o.rows(x=o.x, radius=o.x.new_full((len(o),), INF), found=torch.zeros(len(o), dtype=torch.bool, device=o.x.device))
     for i in o.steps(steps):
+        if hope and i == steps // 5 and not o.nearer:
+            o.leave((o.distance > (1 + hope) * o.eps).to(s.found.device))
         value, gradient, fooled = o.explore(s.x, LOSSES[loss])
         size = norms_of_rows(s.x - o.x, p, features)
         s.found = s.found | fooled
