@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +25,7 @@ from endpoints import Endpoint, scores
 from vauban.campaign.file import plan_of, read_file
 from vauban.campaign.record import Record
 from vauban.campaign.run import audit_plan
+from vauban.cli.endpoint import outlook
 from vauban.errors import BadEndpoint, BadPlan, BudgetSpent, NotAuthorised
 from vauban.target.http import Http
 
@@ -104,7 +106,8 @@ def attempts(campaign: Path) -> tuple[int, int]:
 
 
 def timeless(record: Record) -> str:
-    """A record without its times and its versions."""
+    """A record without its times, its versions, and what its endpoint cost: what was lost when it was killed was paid for."""
+    record = replace(record, endpoints=())
     return re.sub(r'"(seconds|started|git|command)": ?("[^"]*"|[\d.e+-]+)', "", json.dumps(json.loads(_text(record)), indent=0))
 
 
@@ -134,6 +137,89 @@ def test_check_sends_nothing_where_the_estimate_cannot_be_told(server: Endpoint,
     done = run(campaign, "check")
     assert done.returncode == 2 and "which the authorisation does not allow" in done.stderr
     assert not server.log
+
+
+def test_audit_says_who_allows_it_and_what_it_costs_before_it_asks(server: Endpoint, campaign: Path) -> None:
+    campaign.write_text(campaign.read_text() + "[target.http.budget]\nmoney = 9\n")
+    server.faults("401")
+    done = run(campaign, "audit")
+    assert done.returncode == 2 and "401 Unauthorized" in done.stderr, "the first question ended it"
+    expected = 15 * (1 + 1 + 40 + 3) + 4 * 3
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"allowed 'We own this service; ticket 12.', for {server.host}"
+    assert lines[1].startswith(f"cost    at most {expected:,} questions in {expected:,} requests")
+    assert lines[2] == "budget  9 money: the campaign stops there"
+    assert len(server.log) <= 4, "those that were under way"
+
+
+COPY = """
+[[surrogate]]
+name = "copy"
+load = "default"
+[surrogate.train]
+questions = 60
+rounds = 1
+epochs = 2
+data = { load = "own.npz", classes = ["cat", "dog", "owl"] }
+"""
+
+
+@pytest.fixture
+def copied(campaign: Path) -> Path:
+    """The campaign, with a surrogate that is trained with the endpoint's answers."""
+    x = (np.random.default_rng(2).integers(0, 256, (40, 1, 6, 6)) / 255).astype(np.float32)
+    np.savez(campaign.parent / "own.npz", x=x, y=np.array([scores(row).argmax() for row in x]))
+    text = campaign.read_text().replace('attack = [{ name = "square" }]', 'surrogate = ["copy"]\nattack = [{ name = "mi-fgsm" }]')
+    campaign.write_text(text + COPY)
+    return campaign
+
+
+def test_a_surrogate_is_trained_with_an_endpoint_only_once_it_was_said_what_that_costs(server: Endpoint, copied: Path) -> None:
+    plan = plan_of(read_file(copied), copied)
+    target = cast("Http", plan.target)
+    assert not server.log, "a plan sends nothing"
+    assert outlook(plan, target).queries == 15 * (1 + 1 + 40 + 3) + 4 * 3 + 60
+    target.close()
+    server.faults("401")
+    done = run(copied, "audit")
+    assert done.stdout.startswith("allowed") and "401" in done.stderr
+    server.faults()
+    record = audit(copied)
+    assert record.complete
+    book = record["outsider"].ledger
+    assert book is not None and book.shared == 60
+    sent, lost = attempts(copied)
+    assert sent - lost <= len(server.log) <= sent
+
+
+@pytest.mark.parametrize("lost", [("record.json",), ("record.json", "chunks/outsider/0002.json")], ids=["record", "chunk"])
+def test_a_run_with_a_trained_surrogate_is_gone_on_with_and_asks_nothing_again(
+    server: Endpoint, copied: Path, lost: tuple[str, ...]
+) -> None:
+    whole = audit(copied)
+    asked = len(server.log)
+    (folder,) = copied.parent.glob("runs/*")
+    for name in lost:
+        (folder / name).unlink()
+    again = audit(copied)
+    assert timeless(again) == timeless(whole)
+    assert list(copied.parent.glob("runs/*")) == [folder], "the same plan, so the same run"
+    assert len(server.log) == asked
+
+
+def test_the_record_holds_what_the_endpoint_cost(server: Endpoint, campaign: Path) -> None:
+    server.faults(*["", "500", "429 0.01", "", "cut"] * 3)
+    record = audit(campaign)
+    (bill,) = record.endpoints
+    assert (bill.attempts, bill.lost) == attempts(campaign)
+    assert bill.attempts == bill.rows == len(server.log) > bill.requests == bill.answered
+    assert (bill.refused, bill.failed, bill.repeated, bill.moved) == (0, 0, 8, 0)
+    assert bill.money == pytest.approx(0.01 * (bill.attempts - 3)) and bill.unit == "EUR", "what was turned away by a 429 is not billed"
+    assert bill.sent > bill.received > 0 and bill.seconds > 0
+    assert (bill.statement, bill.hosts) == ("We own this service; ticket 12.", (server.host,))
+    (folder,) = campaign.parent.glob("runs/*")
+    assert Record.read(folder).endpoints == (bill,)
+    assert f"got {bill.requests:,} requests, {bill.attempts - bill.requests} of them sent again" in (folder / "report.html").read_text()
 
 
 def test_killed_at_any_moment_and_gone_on_with_it_asks_no_answered_question_twice(server: Endpoint, campaign: Path, tmp_path: Path) -> None:

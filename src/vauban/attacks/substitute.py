@@ -76,15 +76,20 @@ def train_substitute(
         BadData: too few inputs, or no classes to learn.
         BadPlan: settings that nothing can be done with.
     """
+    check_training(x, y, target, questions)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _Training(x.detach().float().cpu(), target, scores).run(y, classes, model, rounds, questions, step, epochs, lr)
+
+
+def check_training(x: Tensor, y: Tensor | None, target: Target | None, questions: int) -> None:
+    """Whether a surrogate can be trained so at all, before anything is asked; see `train_substitute`."""
     if len(x) < 10:
         raise BadData(f"a surrogate cannot be trained on {len(x)} inputs; give at least 10, better hundreds")
     if target is None and y is None:
         raise BadData("a surrogate needs something to learn: true classes y, or a target whose answers are learnt")
     if target is not None and questions < len(x):
         raise BadPlan(f"{questions} questions do not cover the {len(x)} inputs to begin with; allow more, or give fewer inputs")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return _Training(x.detach().float().cpu(), target, scores).run(y, classes, model, rounds, questions, step, epochs, lr)
 
 
 class _Training:
@@ -119,9 +124,7 @@ class _Training:
         net.eval().requires_grad_(requires_grad=False)
         with torch.no_grad():
             agreement = float((net(test).argmax(1) == _labels(test_taught)).float().mean())
-        surrogate = Own(Torch(net, outputs="logits"))
-        surrogate.asked = self.asked
-        return Substitute(surrogate, net, self.asked, agreement)
+        return Substitute(Own(Torch(net, outputs="logits"), self.asked), net, self.asked, agreement)
 
     def _answers(self, x: Tensor) -> Tensor:
         """What the target answers: labels int64 (n,), or probabilities (n, classes). Inputs that get no answer are taken as class 0."""

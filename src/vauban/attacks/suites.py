@@ -39,8 +39,8 @@ def _standard(threat: Threat) -> list[Attack]:
 
 
 def _vauban(threat: Threat) -> list[Attack]:
-    """Cheap looks, the margin ascents, proofs for what stands, small networks' hiding places, questions without gradients, and the curve; for an attacker without the model, the
-    ladder."""
+    """Cheap looks, the margin ascents, proofs for what stands, the hiding places of small networks, questions without gradients, and the curve;
+    for an attacker without the model, the ladder."""
     if threat.access < Access.GRADIENT:
         return ladder(threat)
     kind = threat.perturbation.kind

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from vauban.campaign.bill import EndpointBill
 from vauban.campaign.ledger import Ledger
 from vauban.campaign.rate import Rate
 from vauban.campaign.validity import Validity
@@ -266,7 +267,7 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A whole campaign: who was attacked, on what, how, and what came of it."""
+    """A whole campaign: who was attacked, on what, how, and what came of it; and what the endpoints that were asked have cost."""
 
     title: str
     target: TargetCard
@@ -282,6 +283,7 @@ class Record:
     versions: dict[str, str] = field(default_factory=dict[str, str])
     git: str = ""
     complete: bool = True
+    endpoints: tuple[EndpointBill, ...] = ()
     schema: int = SCHEMA
 
     def __getitem__(self, threat: str) -> Finding:

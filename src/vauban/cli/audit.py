@@ -42,6 +42,7 @@ def command(
     from vauban.campaign.file import plan_of, read_file
     from vauban.campaign.run import audit_plan
     from vauban.campaign.run.audit import full_disk_told
+    from vauban.cli.endpoint import announce, endpoints_of, outlook
 
     out = Output.of(ctx)
     model = read_file(file)
@@ -49,6 +50,9 @@ def command(
         model = model.model_copy(update={"seed": seed})
     plan = plan_of(model, file, trust_pickle=trust_pickle)
     keep = plan.keep_inputs and not no_inputs
+    if plan.target.metered:
+        for target in endpoints_of(plan):
+            announce(target, outlook(plan, target), out)
     with full_disk_told(run or file.parent / model.run.folder):
         folder = opened(plan, run, file.parent / model.run.folder, fresh=fresh, keep_inputs=keep)
     words = {"--no-inputs": no_inputs, "--trust-pickle": trust_pickle, f"--seed {seed}": seed is not None}

@@ -1,4 +1,4 @@
-"""What `vauban check` says of a campaign against an endpoint: who allows it and what it costs at most, and only then a few questions."""
+"""What is said of a campaign against an endpoint before it is asked anything: who allows it and what it costs at most."""
 
 from __future__ import annotations
 
@@ -50,8 +50,7 @@ def endpoints_of(plan: Plan) -> Iterator[Http]:
 
 def sounded(plan: Plan, target: Http, out: Output) -> tuple[Outlook, list[str]]:
     """Say who allows it and what it costs; then ask about a few clean rows. What it would cost as measured, and notes."""
-    before = outlook(plan, target)
-    _announce(plan, target, before, out)
+    announce(target, outlook(plan, target), out)
     rows = plan.data.take(_spread(len(plan.data)))
     plan.target.prepare(rows.x)
     labels = plan.target.labels(rows.x)
@@ -62,15 +61,22 @@ def sounded(plan: Plan, target: Http, out: Output) -> tuple[Outlook, list[str]]:
 
 
 def outlook(plan: Plan, target: Http) -> Outlook:
-    """All questions of a plan: clean ones, those of the attackers, and those by which their examples are asked again."""
+    """All questions of a plan: clean ones, those of the attackers and for training their surrogates, and those by which examples are asked again."""
     rows, probe = len(plan.data), target.probe
     each = sum(1 + siege.threat.queries + AGAIN for siege in plan.sieges)
     found = target.estimate(rows, 1 + each)
-    first = target.estimate(probe.rows, probe.repeats)
-    return Outlook(
-        found.queries + first.queries, found.requests + first.requests, found.seconds + first.seconds, found.money + first.money,
-        found.unit, found.latency, found.measured,
-    )  # fmt: skip
+    parts = [found, target.estimate(probe.rows, probe.repeats), target.estimate(1, _training(plan))]
+    queries, requests, seconds, money = (sum(getattr(p, name) for p in parts) for name in ("queries", "requests", "seconds", "money"))
+    return Outlook(queries, requests, seconds, money, found.unit, found.latency, found.measured)
+
+
+def _training(plan: Plan) -> int:
+    """Questions with which surrogates are trained, each once however many threats name it."""
+    from vauban.attacks.trained import Trained
+    from vauban.campaign.run.verify import parts_of
+
+    named = [part for siege in plan.sieges if siege.surrogate is not None for part in parts_of(siege.surrogate)]
+    return sum(part.most for part in {id(part): part for part in named}.values() if isinstance(part, Trained))
 
 
 def facts(target: Http, seen: Outlook) -> dict[str, object]:
@@ -80,7 +86,8 @@ def facts(target: Http, seen: Outlook) -> dict[str, object]:
     return {"authorisation": asdict(target.authorisation), "outlook": plain, "steadiness": steadiness, "bill": asdict(target.bill)}
 
 
-def _announce(plan: Plan, target: Http, seen: Outlook, out: Output) -> None:
+def announce(target: Http, seen: Outlook, out: Output) -> None:
+    """Say who allows an endpoint to be attacked, what it costs at most, where it stops, and what is known already. Sends nothing."""
     allowed = target.authorisation
     out.say(f"allowed {allowed.statement!r}, for {', '.join(allowed.allowed_hosts)}")
     out.say(f"cost    {_cost(seen)}")

@@ -19,16 +19,21 @@ KEYS = ("x", "y", "groups", "group_column", "classes", "ids", "lo", "hi", "featu
 
 
 def read_function(spec: str, ask: Ask) -> Raw:
-    """Call the function (with `split=` where one is asked for), or take the object that the spec names."""
+    """Rows from what the spec names, or from what it returns where it is a function."""
+    return read_object(found_at(spec, ask), spec)
+
+
+def found_at(spec: str, ask: Ask) -> object:
+    """What the function returns (called with `split=` where one is asked for), or the object itself that the spec names."""
     found = find(spec, ask.base, BadData)
     if not callable(found):
-        return read_object(found, spec)
+        return found
     settings: dict[str, object] = {}
     if ask.split is not None:
         if "split" not in inspect.signature(found).parameters:
             raise BadData(f"{spec}: split = {ask.split!r} was asked for, and the function takes no argument called split")
         settings["split"] = ask.split
-    return read_object(call(found, spec, ask.base, BadData, **settings), spec)
+    return call(found, spec, ask.base, BadData, **settings)
 
 
 def read_object(found: object, name: str) -> Raw:

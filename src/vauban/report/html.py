@@ -14,6 +14,7 @@ from markupsafe import Markup
 from vauban.campaign.record import Rate, Record, write_atomically
 from vauban.campaign.verdict import Judgement, judgements
 from vauban.report import numbers
+from vauban.report.endpoint import billed
 from vauban.report.glossary import GLOSSARY
 from vauban.report.page import Shown, bar, page
 from vauban.report.questions import rungs, spent
@@ -102,5 +103,6 @@ _FILTERS: dict[str, Any] = {
     "spent": spent,
     "rungs": rungs,
     "worth": sentence,
+    "billed": billed,
 }
 _GLOBALS: dict[str, Any] = {"success": numbers.success}

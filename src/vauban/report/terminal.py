@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vauban.campaign.record import AttackResult, Finding, Rate, Record
 from vauban.campaign.verdict import Judgement, Verdict, judgements
 from vauban.report.advice import link
+from vauban.report.endpoint import billed
 from vauban.report.numbers import interval, number, passes, percent, tidy
 from vauban.report.questions import spent
 from vauban.report.sentences import WORDS, finding_sentence, overall, promised, record_sentence
@@ -37,6 +38,8 @@ def print_record(record: Record, console: Console, judged: Sequence[Judgement] |
         console.print(_threats(record, judged, plain))
     for finding in record.findings:
         _print_finding(record, finding, judged, console, plain)
+    for bill in record.endpoints:
+        console.print(_text((f"{billed(bill)}\n", "dim")))
     _print_doubts(record, console)
     outcome = overall(record, judged)
     word = WORDS[outcome].upper() if judged or not record.complete else "MEASURED"

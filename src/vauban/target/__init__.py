@@ -1,4 +1,6 @@
-"""What is attacked, and the surrogates that gradients are taken from."""
+"""What is attacked, and the surrogates that gradients are taken from. `Http` is imported when it is first used."""
+
+from typing import TYPE_CHECKING, Any
 
 from vauban.target.base import Surrogate, Target
 from vauban.target.committee import Committee
@@ -12,10 +14,14 @@ from vauban.target.surrogates import Expectation, Mean, Own, StraightThrough, Vi
 from vauban.target.torch import Torch
 from vauban.target.trees import Trees
 
+if TYPE_CHECKING:
+    from vauban.target.http import Http
+
 __all__ = [
     "Committee",
     "Expectation",
     "Function",
+    "Http",
     "Mean",
     "Onnx",
     "Own",
@@ -32,3 +38,12 @@ __all__ = [
     "load_target",
     "restrict",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`Http`, from where it lives: most campaigns ask nobody over a network."""
+    if name != "Http":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from vauban.target.http import Http
+
+    return Http

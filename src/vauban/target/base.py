@@ -21,7 +21,7 @@ class Surrogate(ABC):
     Attributes:
         access: what of the target an attacker must hold to have it: none for a model of its own.
         passes: forward passes of a model that one gradient costs.
-        asked: questions that the target answered so that an attacker could have it; shared by all rows.
+        asked: questions that the target answered so that an attacker could have it, once it is `ready`; shared by all rows.
         rough: by how much its scores may differ from the target's own, as a share of their span; 0 when it is not the target in lower precision.
     """
 
@@ -29,6 +29,9 @@ class Surrogate(ABC):
     passes: int = 1
     asked: int = 0
     rough: float = 0.0
+
+    def ready(self) -> None:  # noqa: B027  # most are
+        """Make it, if that is still to be done: a campaign does this before it asks the target anything else."""
 
     @abstractmethod
     def smooth(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:

@@ -75,17 +75,26 @@ def load_target(
 
 
 def _target(spec: str, given: Settings, access: str | Access | None, trust_pickle: bool, folder: Path) -> Target:
-    suffix = Path(spec).suffix.lower()
-    if suffix == ".onnx":
+    if Path(spec).suffix.lower() == ".onnx":
         return Onnx(folder / spec, **_only(given, ("outputs",), "an ONNX file"))
-    if suffix in PICKLES:
-        return _wrap(_unpickled(folder / spec, trust_pickle), spec, given, access)
+    return _wrap(load_object(spec, trust_pickle=trust_pickle, base=folder), spec, given, access)
+
+
+def load_object(spec: str, *, trust_pickle: bool = False, base: str | Path = ".") -> object:
+    """What a spec names before it is made a target: a pickle that is trusted, or code; what makes a model without arguments is called.
+
+    Raises:
+        BadTarget: it cannot be found or read.
+    """
+    folder = Path(base)
+    if Path(spec).suffix.lower() in PICKLES:
+        return _unpickled(folder / spec, trust_pickle)
     if not is_code(spec):
         raise BadTarget(
             f'target = {spec!r} is no model: write "file.py:function" or "package.module:function" (weights go into weights = ...), '
             '"model.onnx", "model.joblib", or "https://host/path" with [target.http]'
         )
-    return _wrap(_made(find(spec, folder), spec, folder), spec, given, access)
+    return _made(find(spec, folder), spec, folder)
 
 
 def _remote(url: str, given: Settings, http: Mapping[str, Any]) -> Target:

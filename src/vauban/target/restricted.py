@@ -65,7 +65,7 @@ class Restricted(Target):
     def prepare(self, x: Tensor) -> None:
         self.target.prepare(x)
         self.outputs, self.classes = self.target.outputs, self.target.classes
-        if self.classes is None and self.target.access >= Access.SCORE:
+        if self.classes is None and self.target.access >= Access.SCORE and not self.refuses:
             self.classes = self.target.scores(x[:1]).shape[1]
 
     def wire(self, x: Tensor, clean: Tensor | None = None) -> Tensor:

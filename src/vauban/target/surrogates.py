@@ -15,12 +15,17 @@ from vauban.threat import Access
 
 
 class Own(Surrogate):
-    """A model the attacker has itself, so that it needs nothing of the target: the surrogate of a transfer attack."""
+    """A model the attacker has itself, so that it needs nothing of the target: the surrogate of a transfer attack.
+
+    Args:
+        model: the model.
+        asked: questions that the target answered so that the attacker could have it.
+    """
 
     access = Access.NONE
 
-    def __init__(self, model: Surrogate) -> None:
-        self.model, self.passes = model, model.passes
+    def __init__(self, model: Surrogate, asked: int = 0) -> None:
+        self.model, self.passes, self.asked = model, model.passes, asked
 
     def smooth(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
         return self.model.smooth(x, draw)
@@ -38,7 +43,12 @@ class Mean(Surrogate):
         self.members = tuple(members)
         self.access = max(m.access for m in members)
         self.passes = sum(m.passes for m in members)
-        self.asked = sum(m.asked for m in members)
+        self.asked = sum(m.asked for m in self.members)
+
+    def ready(self) -> None:
+        for member in self.members:
+            member.ready()
+        self.asked = sum(m.asked for m in self.members)
 
     def smooth(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
         total = self.members[0].smooth(x, draw)

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from vauban.attacks import ATTACKS
-from vauban.attacks.substitute import train_substitute
+from vauban.attacks.substitute import Substitute, train_substitute
+from vauban.attacks.trained import Trained
 from vauban.doors import Oracle
 from vauban.errors import BadData, BadPlan
-from vauban.target import Target, Torch, restrict
+from vauban.target import Mean, Own, Target, Torch, restrict
 from vauban.threat import Access, Ball, Threat
 
 
@@ -106,3 +107,22 @@ def test_bad_input_is_named() -> None:
         train_substitute(inputs(20))
     with pytest.raises(BadPlan, match="do not cover"):
         train_substitute(inputs(20), target=Taught(), questions=10)
+
+
+def test_a_surrogate_that_is_trained_later_asks_when_it_is_first_needed_and_once() -> None:
+    target, x = Taught(), inputs(60)
+
+    def train() -> Substitute:
+        return train_substitute(x, target=target, questions=100, epochs=2)
+
+    later = Trained(train, x, target.labels(x), "{}", 100)
+    target.asked_rows = 0
+    both = Mean([later, Own(Torch(nn.Linear(8, 3)), asked=7)])
+    assert (later.access, later.passes, both.passes) == (Access.NONE, 1, 2)
+    assert target.asked_rows == 0
+    both.ready()
+    assert target.asked_rows == 100 == later.asked
+    assert both.asked == 107
+    with later.held():
+        assert torch.equal(later.smooth(x), train_substitute(x, target=Taught(), questions=100, epochs=2).surrogate.smooth(x))
+    assert target.asked_rows == 100

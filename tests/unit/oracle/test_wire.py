@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from spine import attacking
 from torch import Tensor
@@ -64,3 +65,37 @@ def test_what_rounds_away_is_no_success() -> None:
     with attacking(o):
         assert not o.fooled(v).any() or ((gap / LEVEL) % 1 > 0.998).any()
         assert not o.outcome.broken.any()
+
+
+@pytest.mark.parametrize("levels", [1, 8, 64])
+def test_a_change_of_as_many_levels_as_the_radius_counts(levels: int) -> None:
+    """8 levels of 255 are no more than 8/255, whatever float32 makes of them; 9 are."""
+
+    class Bytes(Coarse):
+        def wire(self, x: Tensor, clean: Tensor | None = None) -> Tensor:
+            return ((x.double() * 255).round() / 255).to(x.dtype)
+
+    target, x = Bytes(), (torch.arange(36).view(1, 1, 6, 6) + 60) / 255
+    target.model = Torch(Always(), outputs="logits")
+    o = Oracle(target, x, torch.zeros(1, dtype=torch.int64), Threat("t", Ball(f"{levels}/255"), access=Access.SCORE))
+    with attacking(o):
+        assert not o.fooled(o.x + (levels + 1) / 255).any()
+        assert not o.outcome.broken.any()
+        assert o.fooled(o.x + levels / 255).all()
+    r = o.outcome
+    assert r.broken.all()
+    assert (r.distance <= levels / 255).all(), "what is kept passes without any tolerance"
+    assert ((r.best - x).double().abs().max() <= levels / 255) and torch.equal(target.wire(r.best), target.wire(x + levels / 255))
+
+
+class Always(torch.nn.Module):
+    """Class 1 where anything is brighter than the least that it was shown first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.least: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = x.flatten(1).sum(1)
+        self.least = total.min() if self.least is None else self.least
+        return torch.stack([self.least - total + 1e-3, total - self.least], 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,8 @@ FREE = 0.1
 """The most noise where the threat has no radius, in widths of the box."""
 OCTAVES = 8
 """The least noise that is tried is the most over two to this."""
+WIDER = 1.5
+"""Each further try of a refused question has so many times the noise of the one before it."""
 
 Ask = Callable[[Tensor, Tensor], Tensor]
 """From points (..., n, *shape) and where they are asked, bool (..., n), the answers (..., n) or (..., n, k)."""
@@ -28,7 +29,7 @@ class Dithered:
     """What an attack sees of an oracle whose target refuses questions that resemble earlier ones. All else is the oracle's own.
 
     * Each question is asked about a point near the one it is about, Gaussian noise of the row's own scale away, and legal.
-    * A refused one is asked again with other noise, up to `tries` times.
+    * A refused one is asked again with other and wider noise, up to `tries` times.
     * A search for the boundary ends at its first refusal: what is left of it is not asked, and counts as not fooling, until the row asks a
       question of another kind. A refusal there says that the points have become too close to tell apart.
 
@@ -68,7 +69,7 @@ class Dithered:
         a share `refusals` of `looks` questions about the clean input is refused. Costs 1 + `rounds` * `looks` questions at most.
         """
         o, s = self._o, self._s
-        most = (grain(o) if o.eps < INF else FREE * o.ball.width) / 1.0
+        most = grain(o) if o.eps < INF else FREE * o.ball.width
         t = o.rows(low=torch.full_like(s.scale, -float(OCTAVES)), high=torch.zeros_like(s.scale), tuned=s.shut)
         for _ in o.steps(1):
             o.submit(o.x)
@@ -140,5 +141,5 @@ class Dithered:
         rows = slot % len(o)
         nth = where.reshape(-1, len(o)).cumsum(0).flatten()[slot]
         noise = o.noise.fork("dither", k).take(rows).at(s.turn[rows] + nth).normal(*o.x.shape[1:]).to(v)
-        moved = v.reshape(-1, *o.x.shape[1:]).index_add(0, slot, noise * per_row(s.scale[rows], noise))
+        moved = v.reshape(-1, *o.x.shape[1:]).index_add(0, slot, noise * per_row(s.scale[rows] * WIDER**k, noise))
         return torch.where(per_row(noisy, v), o.project(moved.view(v.shape)), v)

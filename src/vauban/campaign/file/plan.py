@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vauban.attacks.substitute import train_substitute
+from vauban.attacks.substitute import Substitute, check_training, train_substitute
+from vauban.attacks.trained import Trained
 from vauban.campaign.file.attackers import sieges_of
 from vauban.campaign.file.classes import class_index
 from vauban.campaign.file.guests import guests
@@ -71,7 +73,7 @@ class Loader:
         return said
 
     def surrogate(self, table: SurrogateTable, place: int, target: Target, seed: int) -> Surrogate:
-        """A model of the attacker's own, trained first where the file says so; a `Surrogate` that code names is taken as it is."""
+        """A model of the attacker's own, to be trained where the file says so; a `Surrogate` that code names is taken as it is."""
         if table.train is not None:
             return self._trained(table, table.train, place, target, seed)
         with self.source.blaming("surrogate", place):
@@ -83,24 +85,31 @@ class Loader:
                 return Own(self._model(table, name=table.name))
 
     def _trained(self, table: SurrogateTable, how: TrainTable, place: int, target: Target, seed: int) -> Surrogate:
-        """A surrogate trained on inputs of the attacker's own."""
+        """A surrogate that will be trained on inputs of the attacker's own."""
         data = self.data(how.data, seed, "surrogate", place, "train", "data")
+        teacher = None if how.learn == "classes" else target
         with self.source.blaming("surrogate", place):
+            check_training(data.x, data.y, teacher, how.questions)
             with guests():
-                network = None if table.load == "default" else as_torch(self._model(table, name=table.name)).model
-            return train_substitute(
-                data.x,
-                data.y,
-                None if how.learn == "classes" else target,
-                classes=target.classes,
-                model=network,
-                rounds=how.rounds,
-                questions=how.questions,
-                step=how.step,
-                epochs=how.epochs,
-                scores=how.learn == "scores",
-                seed=seed,
-            ).surrogate
+                network = None if table.load == "default" else as_torch(self._model(table, name=table.name))
+
+        def train() -> Substitute:
+            with self.source.blaming("surrogate", place):
+                return train_substitute(
+                    data.x,
+                    data.y,
+                    teacher,
+                    classes=target.classes,
+                    model=None if network is None else deepcopy(network.model),
+                    rounds=how.rounds,
+                    questions=how.questions,
+                    step=how.step,
+                    epochs=how.epochs,
+                    scores=how.learn == "scores",
+                    seed=seed,
+                )
+
+        return Trained(train, data.x, data.y, how.model_dump_json(exclude={"data"}), 0 if teacher is None else how.questions, network)
 
     def _model(self, table: ModelTable, **more: Any) -> Target:
         return load_target(

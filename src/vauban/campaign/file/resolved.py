@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from vauban.attacks import Attack
+from vauban.attacks.trained import Trained
 from vauban.campaign.file.model import FileModel, ModelTable, TargetTable
 from vauban.campaign.plan import Siege
 from vauban.data import Rows, fingerprint
@@ -68,6 +69,9 @@ def _target(table: TargetTable, target: Target) -> dict[str, object]:
 
 
 def _surrogate(table: ModelTable, surrogate: Surrogate) -> dict[str, object]:
+    if isinstance(surrogate, Trained):
+        network = "" if surrogate.network is None else surrogate.network.sha256()
+        return {**table.model_dump(), "sha256": network, "learnt": fingerprint(surrogate.x, surrogate.y)}
     model = surrogate.model if isinstance(surrogate, Own) else surrogate
     return {**table.model_dump(), "sha256": model.sha256() if isinstance(model, Target) else ""}
 

@@ -20,6 +20,8 @@ def ledger(siege: Siege, done: Tally) -> Ledger | None:
     """What the attacker's questions came to; None where it holds the model itself, or has nothing to attack."""
     if siege.threat.access >= Access.GRADIENT or not done.attacked.any():
         return None
+    if siege.surrogate is not None:
+        siege.surrogate.ready()
     won = done.broken & done.attacked
     spent = np.where(won, done.first, done.queries)[done.attacked]
     first = np.sort(done.first[won])

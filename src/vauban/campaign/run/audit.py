@@ -15,6 +15,7 @@ from vauban.campaign.doubts import DOUBTERS, Doubter
 from vauban.campaign.plan import Plan, Siege
 from vauban.campaign.record import Finding, Record
 from vauban.campaign.run.besiege import besiege, labels_of
+from vauban.campaign.run.bills import bills_of
 from vauban.campaign.run.cards import data_card, target_card
 from vauban.campaign.run.chunk import Chunk, Try
 from vauban.campaign.run.events import (
@@ -161,6 +162,8 @@ class Campaign:
         self.tell(opened)
         ground: Ground | None = None
         try:
+            if self.left:
+                self._make_ready()
             ground = self._ground()
             for siege, numbers in zip(self.plan.sieges, done, strict=True):
                 self._carry_out(siege, ground, numbers)
@@ -170,6 +173,12 @@ class Campaign:
             raise
         self.tell(Finished(True, time.perf_counter() - self.began, path))
         return record
+
+    def _make_ready(self) -> None:
+        """Train what is to be trained, before anything else is asked: so that it learns the same whether the run is gone on with or not."""
+        for siege in self.plan.sieges:
+            if siege.surrogate is not None:
+                siege.surrogate.ready()
 
     def _finished_record(self) -> Record | None:
         """The record of a run that was finished before."""
@@ -257,6 +266,7 @@ class Campaign:
             versions=versions(),
             git=git_state(plan.source.parent if plan.source else Path()),
             complete=complete,
+            endpoints=bills_of(plan),
         )
         if self.folder is not None:
             publish(record, self.folder, plan)

@@ -16,6 +16,7 @@ from vauban.campaign.run.chunk import Chunk, Fate, Try, finite
 from vauban.campaign.run.survey import Ground
 from vauban.campaign.run.verify import Asker, Held
 from vauban.doors import Oracle
+from vauban.doors.oracle.entry import Answers
 
 TIME_LIMIT = "time limit"
 
@@ -90,8 +91,8 @@ def besiege(plan: Plan, siege: Siege, ground: Ground, number: int, *, max_rows: 
         return Fought(Chunk(number, tries, untouched, time.perf_counter() - began), (), places, None, max_rows)
     rows = ground.rows.take(places + span.start)
     oracle = Oracle(
-        plan.target, rows.x, rows.y, siege.threat, surrogate=siege.surrogate, curve=siege.curve, samples=siege.samples, seed=plan.seed, ids=rows.ids,
-        max_rows=max_rows, deadline=deadline,
+        plan.target, rows.x, rows.y, siege.threat, surrogate=siege.surrogate, curve=siege.curve, samples=siege.samples,
+        clean=_known(plan, ground, places + span.start), seed=plan.seed, ids=rows.ids, max_rows=max_rows, deadline=deadline,
     )  # fmt: skip
     tries, turns = _attack(oracle, siege, deadline, told)
     fates, examples = _judged(oracle, Asker(oracle, plan, rows.ids, rows.y), turns)
@@ -101,6 +102,11 @@ def besiege(plan: Plan, siege: Siege, ground: Ground, number: int, *, max_rows: 
     chunks = oracle.referee.chunks
     shrunk = chunks.most if chunks.halved else max_rows
     return Fought(Chunk(number, tries, tuple(merged), time.perf_counter() - began), turns, places, examples, shrunk)
+
+
+def _known(plan: Plan, ground: Ground, places: Tensor) -> Answers | None:
+    """Clean answers that need not be asked for again: where each costs something, or where a guard would know the question."""
+    return ground.clean(places) if plan.target.metered or plan.target.refuses else None
 
 
 def _untouched(siege: Siege, ground: Ground, span: slice, eligible: Tensor, attacked: Tensor) -> tuple[Fate, ...]:

@@ -108,6 +108,7 @@ class Survey:
         classes: how many classes the target has.
         outputs: what its raw outputs were recognised as.
         seconds: wall-clock time.
+        missing: places of the rows that got no answer.
     """
 
     rows: tuple[int, ...]
@@ -117,6 +118,7 @@ class Survey:
     classes: int
     outputs: str
     seconds: float = 0.0
+    missing: tuple[int, ...] = ()
 
 
 def packed(value: Chunk | Survey) -> bytes:

@@ -120,7 +120,7 @@ def open_run(plan: Plan, root: Path, *, fresh: bool = False, keep_inputs: bool |
     if same and not fresh:
         newest = max(same, key=lambda f: f.age)
         return RunFolder(newest.path, sha, newest.started)
-    return _begun(_numbered(root), plan, about, sha)
+    return _begun(new_folder(root), plan, about, sha)
 
 
 def open_exactly(plan: Plan, path: Path, *, fresh: bool = False, keep_inputs: bool | None = None) -> RunFolder:
@@ -167,7 +167,7 @@ def found_in(path: Path) -> Found | None:
     return Found(path, int(told["format"]) if isinstance(told.get("format"), int) else 0, *words)
 
 
-def _numbered(root: Path) -> Path:
+def new_folder(root: Path) -> Path:
     """A new folder <date>-<n>. Making it is what claims the number."""
     root.mkdir(parents=True, exist_ok=True)
     day, n = f"{datetime.now():%Y-%m-%d}", 1
@@ -182,9 +182,13 @@ def _numbered(root: Path) -> Path:
 
 
 def _begun(path: Path, plan: Plan, about: dict[str, Any], sha: str) -> RunFolder:
-    started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    head = {"format": FORMAT, "vauban": __version__, "plan_sha256": sha, "started": started, "title": plan.title}
-    source = "" if plan.source is None else plan.source.name
-    content = {**head, "source": source, "resolved": plan.resolved, "identity": about}
-    write_atomically(path / "plan.json", json.dumps(content, indent=1, default=str))
-    return RunFolder(path, sha, started)
+    folder = RunFolder(path, sha, datetime.now(UTC).isoformat(timespec="milliseconds"))
+    write_plan(folder, plan.title, "" if plan.source is None else plan.source.name, plan.resolved, about)
+    return folder
+
+
+def write_plan(folder: RunFolder, title: str, source: str, resolved: dict[str, object], about: dict[str, Any]) -> None:
+    """Write plan.json, by which a folder is known as a run of a plan: `about` is what its numbers depend on."""
+    head = {"format": FORMAT, "vauban": __version__, "plan_sha256": folder.sha256, "started": folder.started, "title": title}
+    content = {**head, "source": source, "resolved": resolved, "identity": about}
+    write_atomically(folder.path / "plan.json", json.dumps(content, indent=1, default=str))

@@ -83,10 +83,10 @@ def _model(model: Surrogate) -> list[dict[str, Any]]:
 
 
 def _told(model: Surrogate) -> dict[str, Any]:
-    """Its plain settings; of a target only those that do not change while it is used."""
+    """Its plain settings, without what only turns out while it is made or, of a target, used."""
     if isinstance(model, Target):
         return {"name": model.name, "access": model.access, "reject": model.reject, "randomised": model.randomised}
-    return {k: v for k, v in vars(model).items() if isinstance(v, str | int | float)}
+    return {k: v for k, v in vars(model).items() if isinstance(v, str | int | float) and k != "asked"}
 
 
 def _code(thing: object) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from vauban.campaign.plan import Plan
 from vauban.campaign.run.chunk import Survey
 from vauban.data import Rows
-from vauban.doors.oracle.entry import clean_answers, eligible_rows
+from vauban.doors.oracle.entry import Answers, clean_answers, eligible_rows
 from vauban.doors.oracle.passes import Chunks
 from vauban.doors.oracle.room import usual_rows
 from vauban.errors import BadTarget
@@ -29,6 +29,7 @@ class Ground:
         survey: what the target said, as recorded.
         answers: int64 (n,).
         correct, nonfinite: bool (n,).
+        missing: bool (n,), rows about which the target gave no answer: in no denominator.
     """
 
     rows: Rows
@@ -36,14 +37,23 @@ class Ground:
     answers: Tensor
     correct: Tensor
     nonfinite: Tensor
+    missing: Tensor
 
     @classmethod
     def of(cls, rows: Rows, survey: Survey) -> Ground:
-        return cls(rows, survey, torch.tensor(survey.answers), torch.tensor(survey.correct), torch.tensor(survey.nonfinite))
+        silent = torch.zeros(len(survey.answers), dtype=torch.bool)
+        silent[list(survey.missing)] = True
+        return cls(rows, survey, torch.tensor(survey.answers), torch.tensor(survey.correct), torch.tensor(survey.nonfinite), silent)
+
+    def clean(self, places: Tensor) -> Answers:
+        """The clean answers of some rows, for an oracle that is not to ask for them again."""
+        answers, correct, nonfinite, missing = (part[places] for part in (self.answers, self.correct, self.nonfinite, self.missing))
+        return Answers(answers, correct, nonfinite, missing, self.survey.classes)
 
     def denominator(self, goal: Goal) -> tuple[Tensor, Tensor]:
         """(eligible, attacked), bool (n,), under a goal; both empty where there is no row to attack."""
-        return eligible_rows(goal, self.rows.y, self.correct, self.rows.ids, judging=False)
+        eligible, attacked = eligible_rows(goal, self.rows.y, self.correct, self.rows.ids, judging=False)
+        return eligible & ~self.missing, attacked & ~self.missing
 
 
 def by_id(rows: Rows) -> Rows:
@@ -72,6 +82,7 @@ def ask_clean(plan: Plan, rows: Rows) -> Survey:
         answers.classes,
         target.outputs,
         time.perf_counter() - began,
+        tuple(answers.missing.nonzero()[:, 0].tolist()),
     )
 
 

@@ -19,6 +19,9 @@ from vauban.noise import RowNoise
 from vauban.target import Surrogate, Target, Torch
 from vauban.threat import Perturbation
 
+SILENT = -2
+"""In place of an answer that was refused."""
+
 
 @dataclass(frozen=True, eq=False)
 class Held:
@@ -57,12 +60,15 @@ class Asker:
         """Ask about the example that broke each row, and about the nearest one where that is another; where the first does not fool again
         and the second does, the second counts.
 
-        The answers of a randomised target were already confirmed by a majority of fresh draws and are taken as they are.
+        The answers of a randomised target were already confirmed by a majority of fresh draws and are taken as they are. A target that refuses to
+        answer again (a guard that knows the question) has answered once, to the very input that is kept: that answer counts.
         """
         known, size = outcome.nearest.cpu(), outcome.fell_distance.cpu()
         first, nearest = (t.detach().float().cpu() for t in (outcome.fell, outcome.best))
         other = known & (outcome.distance.cpu() < size)
         fools, answers = self.fools(first, known.nonzero()[:, 0], 1, "again")
+        if self.target.refuses:
+            fools, answers = self._silent(outcome, fools, answers)
         closer, said = self.fools(nearest, other.nonzero()[:, 0], 1, "again")
         if self.target.randomised:
             fools, closer = known, other
@@ -70,6 +76,11 @@ class Asker:
         x = torch.where(per_row(instead, first), nearest, first)
         distance = torch.where(closer, outcome.distance.cpu(), torch.where(fools, size, torch.inf))
         return Held(x, fools | closer, distance, torch.where(instead, said, answers))
+
+    def _silent(self, outcome: Outcome, fools: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether each example fools, and the answer to it, with the first answer where the second was refused."""
+        silent = (answers == SILENT) & outcome.broken.cpu()
+        return fools | silent, torch.where(silent, outcome.said.cpu(), answers)
 
     def rounded(self, x: Tensor, index: Tensor) -> dict[int, bool]:
         """For the rows `index`, whether the example still fools after rounding to 256 levels; nothing where the input is no such image."""
@@ -107,11 +118,13 @@ class Asker:
         aim, noise = self._aim.take(rows), self._noise.fork(word).take(rows)
         won = torch.zeros(len(x), device=x.device)
         votes = torch.zeros((len(x), self.oracle.classes), device=x.device)
+        refused = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         for k in range(draws):
             z = self.oracle.referee.scores(x, noise.at(torch.full_like(rows, k)) if self.target.randomised else None)
             won += ((aim.margin(z) > 0) & torch.isfinite(z).all(1)).float()
             votes += torch.nn.functional.one_hot(z.nan_to_num().argmax(1), self.oracle.classes)
-        return won / draws > 0.5, votes.argmax(1)
+            refused = torch.isnan(z).all(1) & self.target.refuses
+        return won / draws > 0.5, torch.where(refused, SILENT, votes.argmax(1))
 
 
 def eight_bit(kind: str, perturbation: Perturbation) -> tuple[float, float] | None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vauban.attacks import Attack
@@ -18,25 +15,17 @@ from vauban.attacks.text.registry import TextRecipe, able, check, find_text
 from vauban.attacks.text.suite import text_suite
 from vauban.campaign.api import Promised, promises_of
 from vauban.campaign.plan import Siege
-from vauban.campaign.record import DataCard, Promise, Record, TargetCard, write_atomically
-from vauban.campaign.run.identity import git_state, versions
-from vauban.campaign.text.examples import gallery, lines
-from vauban.campaign.text.finding import finding
-from vauban.campaign.text.siege import Fought, besiege
-from vauban.campaign.verdict import judgements
+from vauban.campaign.record import Record
+from vauban.campaign.text.carry import fight, publish, record_of
+from vauban.campaign.text.plan import TextPlan, doubled
+from vauban.data.texts import Texts
 from vauban.doors.text import Normalised, TextTarget, as_text_target
 from vauban.doors.text.judge import checked_texts
 from vauban.errors import BadData, BadPlan
-from vauban.report.evidence import write_evidence
-from vauban.report.html import write_html
-from vauban.report.junit import write_junit
-from vauban.report.sarif import write_sarif
 from vauban.threat import Threat
 
 Named = Attack | TextRecipe[Any] | str
 """An attack with its settings, one with its defaults, or its name."""
-BEHIND = ", normalised"
-"""What the name of a finding ends with that is about the same target behind the confusable-skeleton normaliser."""
 
 
 def audit_text(
@@ -100,14 +89,13 @@ def audit_text(
     if names is not None and len(names) != len(clean):
         raise BadData(f"{len(names)} groups for {len(clean)} texts; give one for each")
     bound = None if attacks is None else tuple(map(_attack, attacks))
-    sieges = [Siege(t, _attacks(bound, t), curve, session=session, day=day) for t in listed]
-    fought = [
-        besiege(_facing(victim, s.threat), clean, y, s, seed=seed, max_rows=max_rows, groups=names)
-        for s in sieges
-    ]  # fmt: skip
-    record = _record(victim, fought, tuple(classes), promised, title, seed, groups is not None, time.perf_counter() - began)
+    sieges = tuple(Siege(t, _attacks(bound, t), curve, session=session, day=day) for t in listed)
+    data = Texts(clean, y, tuple(classes), torch.arange(len(clean)), groups=names, group_column="" if names is None else "group")
+    plan = TextPlan(title, victim, data, sieges, promised, seed, max_rows)
+    fought = fight(plan)
+    record = record_of(plan, fought, time.perf_counter() - began, "vauban.audit_text(...)")
     if folder is not None:
-        _publish(record, fought, Path(folder), keep_inputs=keep_inputs)
+        publish(record, fought, Path(folder), keep_inputs=keep_inputs)
     return record
 
 
@@ -119,15 +107,7 @@ def _threats(threats: Threat | Iterable[Threat], *, both: bool) -> tuple[Threat,
     for threat in listed:
         if threat.perturbation.kind != "edits":
             raise BadPlan(f"threat {threat.name!r} allows {threat.perturbation.kind}, and these are texts; allow Edits")
-    every = [t for threat in listed for t in (threat, replace(threat, name=threat.name + BEHIND))[: 2 if both else 1]]
-    twice = next((t.name for i, t in enumerate(every) if t.name in [o.name for o in every[:i]]), None)
-    if twice is not None:
-        raise BadPlan(f"two threats are named {twice!r}; each needs a name of its own")
-    return tuple(every)
-
-
-def _facing(target: TextTarget, threat: Threat) -> TextTarget:
-    return Normalised(target) if threat.name.endswith(BEHIND) else target
+    return doubled(listed, both=both)
 
 
 def _attack(named: Named) -> Attack:
@@ -150,41 +130,3 @@ def _attacks(bound: tuple[Attack, ...] | None, threat: Threat) -> tuple[Attack, 
     if not found:
         raise BadPlan(f"threat {threat.name!r}: no attack on texts can act under it; grant more access or allow more families of edits")
     return found
-
-
-def _record(
-    target: TextTarget, fought: Sequence[Fought], classes: tuple[str, ...], promises: tuple[Promise, ...], title: str, seed: int,
-    grouped: bool, seconds: float,
-) -> Record:  # fmt: skip
-    oracle = fought[0].oracle
-    names = (*classes, *(f"class {c}" for c in range(len(classes), oracle.referee.classes)))
-    rows = json.dumps([oracle.texts, oracle.y.tolist()]).encode()
-    told = [
-        finding(f, names, promises, ", the model behind a normaliser of look-alikes" if f.siege.threat.name.endswith(BEHIND) else "")
-        for f in fought
-    ]
-    card = TargetCard(
-        target.name, target.kind, target.access.name.lower(), target.outputs, names, target.sha256(), target.parameters_count(),
-        reject=target.reject,
-    )  # fmt: skip
-    data = DataCard(
-        "the texts given", len(oracle.texts), (), hashlib.sha256(rows).hexdigest(), 0.0, 1.0, "text", "group" if grouped else ""
-    )
-    return Record(
-        title or f"{target.name} on {data.name}", card, data, tuple(told), promises, seed=seed, command="vauban.audit_text(...)",
-        started=datetime.now(UTC).isoformat(timespec="milliseconds"), seconds=seconds, versions=versions(), git=git_state(Path()),
-    )  # fmt: skip
-
-
-def _publish(record: Record, fought: Sequence[Fought], folder: Path, *, keep_inputs: bool) -> None:
-    """Write the record and what is made of it, each file whole or not at all; the record comes last."""
-    judged = judgements(record)
-    kept = fought if keep_inputs else ()
-    galleries = {f.siege.threat.name: gallery(f, record.target.classes) for f in kept}
-    if kept:
-        write_atomically(folder / "adversarial.jsonl", "".join(map(lines, kept)))
-    write_html(record, folder / "report.html", galleries, judged)
-    write_junit(record, judged, folder / "junit.xml")
-    write_sarif(record, judged, folder / "findings.sarif", "audit_text")
-    write_evidence(record, judged, folder / "evidence.json")
-    record.write(folder / "record.json")

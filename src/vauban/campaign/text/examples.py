@@ -17,7 +17,7 @@ def gallery(fought: Fought, names: Sequence[str]) -> tuple[TextExample, ...]:
     done, labels = fought.done, labels_of(fought.siege.attacks)
     return tuple(
         TextExample(
-            row,
+            int(done.row[row]),
             names[int(done.label[row])],
             labels[int(done.by[row])],
             number(float(done.size[row])),
@@ -34,7 +34,7 @@ def lines(fought: Fought) -> str:
     done, labels = fought.done, labels_of(fought.siege.attacks)
     found = [
         {
-            "row": row,
+            "row": int(done.row[row]),
             "threat": fought.siege.threat.name,
             "attack": labels[int(done.by[row])],
             "edits": float(done.size[row]),

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vauban.attacks import Attack
 from vauban.attacks.text import run
@@ -17,6 +16,7 @@ from vauban.campaign.plan import Siege
 from vauban.campaign.run.besiege import TIME_LIMIT, labels_of
 from vauban.campaign.run.chunk import Chunk, Try
 from vauban.campaign.run.tally import Tally
+from vauban.data.texts import Texts
 from vauban.doors.text import TextOracle, TextTarget
 from vauban.doors.text.oracle import Settle
 
@@ -36,21 +36,21 @@ class Fought:
 
     @property
     def won(self) -> list[int]:
-        """Rows that an attack broke."""
+        """Places of the rows that an attack broke."""
         return np.flatnonzero(self.done.broken & (self.done.by >= 0)).tolist()
 
 
-def besiege(
-    target: TextTarget, texts: Sequence[str], y: Tensor, siege: Siege, *, seed: int, max_rows: int, groups: tuple[str, ...] | None
-) -> Fought:
+def besiege(target: TextTarget, data: Texts, siege: Siege, *, seed: int, max_rows: int) -> Fought:
     """Run the attacks of a threat in order over one oracle."""
     began = time.perf_counter()
     deadline = time.monotonic() + siege.threat.seconds
     settle: Settle = "nearest" if siege.curve else "first"
-    oracle = TextOracle(target, texts, y, siege.threat, settle=settle, seed=seed, max_rows=max_rows, deadline=deadline)
+    oracle = TextOracle(
+        target, data.texts, data.y, siege.threat, settle=settle, seed=seed, ids=data.ids, max_rows=max_rows, deadline=deadline
+    )
     tries = tuple(_tried(oracle, a, label, deadline) for a, label in zip(siege.attacks, labels_of(siege.attacks), strict=True))
     adversarial = tuple(oracle.kept[int(place)] for place in oracle.book.fell)
-    done = _columns(oracle, adversarial, Chunk(0, tries, (), time.perf_counter() - began), groups)
+    done = _columns(oracle, adversarial, Chunk(0, tries, (), time.perf_counter() - began), data.groups)
     return Fought(siege, oracle, done, adversarial)
 
 
@@ -74,7 +74,7 @@ def _columns(oracle: TextOracle, adversarial: Sequence[str], chunk: Chunk, group
     won = torch.where(book.by >= 0, book.first - starts.gather(0, book.by.clamp_min(0)[None])[0], -1)
     nothing = np.zeros(n, dtype=np.bool_)
     return Tally(
-        (chunk,), np.arange(n), oracle.y.numpy(), book.answers.numpy(), book.correct.numpy(), book.eligible.numpy(), book.attacked.numpy(),
+        (chunk,), oracle.ids.numpy(), oracle.y.numpy(), book.answers.numpy(), book.correct.numpy(), book.eligible.numpy(), book.attacked.numpy(),
         book.broken.numpy(), book.by.numpy(), book.distance.numpy(), book.fell_distance.numpy(), book.first.numpy(), won.numpy(),
         book.queries.numpy(), _after(oracle, adversarial), (oracle.unverified & ~book.broken).numpy(), book.nonfinite.numpy(), nothing,
         nothing, book.taken.numpy(), torch.stack([*book.kinds.values()], 1).numpy(), book.refused.numpy(), (None,) * n, groups,

@@ -68,6 +68,7 @@ class Outcome:
         queries, gradients: int64 (n,), what each row was charged.
         first: int64 (n,), which of a row's questions won first (1 is the first), or -1.
         taken: int64 (n,), gradients of the target taken on the row up to then, or -1.
+        said: int64 (n,), the class that was answered to the example that broke each row, or -1.
         kinds: for each kind of question, int64 (n,), how many of `queries` were of it.
         refused: int64 (n,), how many of `queries` got no answer.
         by: int64 (n,), the attack of the cascade that broke it, or -1.
@@ -91,6 +92,7 @@ class Outcome:
     share: Tensor
     proved: Tensor
     taken: Tensor
+    said: Tensor
     kinds: dict[str, Tensor]
     refused: Tensor
 
@@ -126,6 +128,7 @@ class Book:
         self.first[wrong] = 0
         self.taken = self.first.clone()
         self.by = torch.full_like(self.queries, -1)
+        self.said = torch.full_like(self.queries, -1)
         self.share = torch.ones(n, device=device)
         self.proved = torch.zeros_like(wrong)
         self.kinds: dict[str, Tensor] = {kind: torch.zeros_like(self.queries) for kind in KINDS}
@@ -139,7 +142,17 @@ class Book:
         return next((i for i, other in enumerate(self.attempts) if other is attempt), -1)
 
     def keep(
-        self, rows: Tensor, v: Tensor, distance: Tensor, number: Tensor, share: Tensor, *, eps: float, by: int, taken: Tensor | None = None
+        self,
+        rows: Tensor,
+        v: Tensor,
+        distance: Tensor,
+        number: Tensor,
+        share: Tensor,
+        *,
+        eps: float,
+        by: int,
+        taken: Tensor | None = None,
+        said: Tensor | None = None,
     ) -> bool:
         """Enter verified examples, one for each of `rows`; returns whether any of them newly broke its row."""
         nearer = distance < self.distance[rows.to(self.distance.device)]
@@ -161,6 +174,8 @@ class Book:
         self.first[fresh] = number[won]
         if taken is not None:
             self.taken[fresh] = taken[nearer.to(taken.device)][won]
+        if said is not None:
+            self.said[fresh] = said[nearer.to(said.device)][won]
         self.by[fresh] = by
         if self.fell is not self.best:
             self.fell[fresh] = v[won]

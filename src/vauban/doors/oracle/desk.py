@@ -242,8 +242,9 @@ class Desk:
                 number, win = _one_a_row(rows[win.index], number, win, self.referee.body.eps, len(view))
             by = self.book.place(attempt)
             of = rows[win.index]
+            said, eps = z[win.index].argmax(1), self.referee.body.eps
             newly = self.book.keep(
-                view.index[of], win.v, win.distance, number, win.share, eps=self.referee.body.eps, by=by, taken=view.gradients.spent[of]
+                view.index[of], win.v, win.distance, number, win.share, eps=eps, by=by, taken=view.gradients.spent[of], said=said
             )
         verified = torch.zeros_like(met).index_fill(0, fooled, value=True)
         return verified if idle is None else verified | idle, newly

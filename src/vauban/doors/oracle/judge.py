@@ -123,14 +123,27 @@ class Referee:
         near = (distance[mend] <= body.eps + body.tolerance).to(v.device)
         boxed = torch.clamp(tried, *body.within(math.inf).limits(v0))
         inward = torch.where(per_row(near, v0), body.project(v0, tried, body.limits(v0)), boxed)
-        inward = self.target.wire(inward, x) if self.space.identity else inward
-        again = self.ask(x, inward, None if noise is None else noise.take(rows))
+        inward, sent = self._received(inward, x, v0) if self.space.identity else (inward, inward)
+        again = self.ask(x, sent, None if noise is None else noise.take(rows))
         still = (aim.take(rows).margin(again) > 0) & torch.isfinite(again).all(1)
         v, distance, legal = v.clone(), distance.clone(), legal.clone()
         v[rows[still]] = inward[still]
         distance[mend] = torch.where(still.to(distance.device), body.distance(v0, inward), distance[mend])
         legal[mend] = still.to(legal.device) | ((body.outside(tried, v0) == 0) & searching)
         return v, distance, legal
+
+    def _received(self, v: Tensor, x: Tensor, v0: Tensor) -> tuple[Tensor, Tensor]:
+        """Points as they are kept, and as the target receives them.
+
+        Those are the same, except where a level of what is sent lies a rounding of float32 beyond the radius that it stands for (8 of 255 levels and
+        8/255): there the point just inside is kept, which is received as that level.
+        """
+        sent = self.target.wire(v, x)
+        beyond = (self.body.distance(v0, sent) > self.body.eps).to(v.device)
+        if not bool(beyond.any()):
+            return sent, sent
+        same = (self.target.wire(v) == sent).flatten(1).all(1)
+        return torch.where(per_row(beyond & same, sent), v, sent), sent
 
     def _confirmed(self, x: Tensor, win: Win, aim: Aim, noise: RowNoise) -> Win:
         """Ask each candidate again, x its clean inputs, with fresh draws of its row; only a majority counts."""

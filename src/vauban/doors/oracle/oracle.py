@@ -330,6 +330,7 @@ class Oracle(Stage):
             book.share,
             book.proved,
             book.taken,
+            book.said,
             book.kinds,
             book.refused,
         )

@@ -14,7 +14,7 @@ from torch import Tensor
 from vauban.doors.oracle.aim import Aim
 from vauban.doors.oracle.book import Attempt, Book
 from vauban.doors.oracle.desk import Desk
-from vauban.doors.oracle.entry import checked_rows, clean_answers, eligible_rows
+from vauban.doors.oracle.entry import Answers, checked_rows, clean_answers, eligible_rows
 from vauban.doors.oracle.judge import Referee
 from vauban.doors.oracle.passes import Chunks
 from vauban.doors.oracle.room import rows_with_room, usual_rows
@@ -44,6 +44,7 @@ class Stage:
             without judging, for the inner loop of adversarial training.
         samples: inputs of the attacker's own (m, *shape) and their classes (m,), int64: where decision-based attacks look for a start, and what a
             surrogate can be trained on.
+        clean: what the target answered to the clean rows, where it is not to be asked again.
         curve: with "first", let minimum-norm attacks go on with broken rows too, so that every row gets its distance.
         seed, ids: the noise of a row is a function of the seed, the attack, and the row's id (by default its index).
         max_rows: rows in one forward pass; by default as many as there is memory for, up to a usual number. Halved when memory runs out.
@@ -64,6 +65,7 @@ class Stage:
         settle: Settle = "first",
         curve: bool = False,
         samples: tuple[Tensor, Tensor] | None = None,
+        clean: Answers | None = None,
         seed: int = 0,
         ids: Tensor | None = None,
         max_rows: int | None = None,
@@ -89,7 +91,7 @@ class Stage:
         self._noise = RowNoise(self._ids, seed)
         self.space = space_of(threat.perturbation, self._x)
         self._chunks = Chunks(max_rows or usual_rows(target.device))
-        self._ask_clean(seed)
+        self._ask_clean(seed, clean)
         if max_rows is None and self.surrogate is not None:
             with self.surrogate.held():
                 self._chunks.most = rows_with_room(self.surrogate, self._x, self._noise.fork("room"), self._chunks.most)
@@ -98,10 +100,10 @@ class Stage:
         self._current: View | None = None
         self._attempt = Attempt("", self._ids, self.book.broken, self.book.queries)
 
-    def _ask_clean(self, seed: int) -> None:
-        """Ask the referee's clean questions, and open the accounts."""
+    def _ask_clean(self, seed: int, known: Answers | None) -> None:
+        """Ask the referee's clean questions, where the answers are not known, and open the accounts."""
         judging = self.settle != "worst"
-        answers = clean_answers(self.target, self._x, self._y, self._chunks, self._noise, judging=judging)
+        answers = known or clean_answers(self.target, self._x, self._y, self._chunks, self._noise, judging=judging)
         self.classes = answers.classes
         self.referee = Referee(self.target, self.space, self._chunks, self.classes, seed)
         eligible, attacked = eligible_rows(self.threat.goal, self._y, answers.correct, self._ids, judging=judging)

@@ -100,9 +100,9 @@ class TextOracle:
         self.target, self.threat, self.settle, self.seed, self.deadline = target, threat, settle, seed, deadline
         self.texts, self.y = checked_texts(texts, labels)
         self.rulers = [Ruler(text, allowed) for text in self.texts]
-        for row, ruler in enumerate(self.rulers):
-            check_editable(ruler, row)
         self.ids = torch.arange(len(self.texts)) if ids is None else ids.to("cpu", torch.int64)
+        for row, ruler in zip(self.ids.tolist(), self.rulers, strict=True):
+            check_editable(ruler, row)
         self.referee = TextReferee(target, self.texts, self.y, max_rows)
         self.kept = list(self.texts)
         self.unverified = torch.zeros(len(self.texts), dtype=torch.bool)

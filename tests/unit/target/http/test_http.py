@@ -152,3 +152,14 @@ def test_nothing_of_it_is_imported_before_it_is_needed() -> None:
     code = "import sys, json, vauban.target, vauban.target.http; print(json.dumps([m for m in ('httpx', 'jmespath', 'tenacity', 'aiolimiter') if m in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert json.loads(done.stdout) == []
+
+
+def test_http_is_offered_by_name_and_imported_when_it_is_first_used() -> None:
+    code = (
+        "import sys, vauban, vauban.target; assert 'torch' in sys.modules and 'vauban.target.http' not in sys.modules; "
+        "assert vauban.Http is vauban.target.Http; assert 'vauban.target.http' in sys.modules and 'httpx' not in sys.modules; "
+        "assert 'Http' in vauban.__all__ and 'Http' in vauban.target.__all__"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    code = "import sys, vauban; assert not {'torch', 'httpx', 'vauban.target'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

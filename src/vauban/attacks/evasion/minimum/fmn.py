@@ -12,9 +12,7 @@ from vauban.threat import INF, Access
 
 
 @attack(Access.GRADIENT, on=("linf", "l2", "l1", "l0"), minimal=True, paper="Pintor et al. 2021, arXiv:2102.12827, algorithm 1")
-def fmn(
-    o: Oracle, steps: Count = 100, step: Positive = 1.0, gamma: Share = 0.05, loss: LossName = "margin", hope: Natural = 0
-) -> None:
+def fmn(o: Oracle, steps: Count = 100, step: Positive = 1.0, gamma: Share = 0.05, loss: LossName = "margin", hope: Natural = 0) -> None:
     """Normalised gradient steps inside a ball that shrinks by `gamma` after success; before the first one, to the linear estimate of the boundary.
 
     `step` is the first step's length in widths of the box; it falls to a hundredth of it, and `gamma` to 0.001, along cosines.

@@ -1,0 +1,1 @@
+"""Attacks on services that remember what they were asked, and refuse what resembles it."""
