@@ -55,7 +55,7 @@ def main() -> None:
             console.print(f"[bold]{name}[/bold]")
             measured, found = _run(name, Options(given.data, given.n, given.quick, given.models, given.sides, given.seeds), carlini)
             carlini += [r for r in measured if isinstance(r, Row)] if name == "cw" else []
-            fresh = [m.line() if isinstance(m, Row) else m for m in measured] + [c.line() for c in found]
+            fresh = [m.line() if hasattr(m, "line") else m for m in measured] + [c.line() for c in found]
             file.writelines(json.dumps(line) + "\n" for line in fresh)
             file.flush()
             table.show(fresh, console)
