@@ -148,8 +148,8 @@ def _simbas(q: int) -> list[Side]:
     return [
         Side("vauban", ours("simba", Access.SCORE, 2, queries=q, step=0.2)),
         Side("vauban dct", ours("simba-dct", Access.SCORE, 2, queries=q, step=0.2)),
-        Side("art", art(lambda ev, c, _: ev.SimBA(c, attack="px", **same))),
-        Side("art dct", art(lambda ev, c, _: ev.SimBA(c, attack="dct", freq_dim=14, **same))),
+        Side("art", art(lambda ev, c, _: ev.SimBA(c, attack="px", **same), probabilities=True)),
+        Side("art dct", art(lambda ev, c, _: ev.SimBA(c, attack="dct", freq_dim=14, **same), probabilities=True)),
     ]
 
 

@@ -54,15 +54,16 @@ def foolbox(make: Callable[[Any], Any], eps: Callable[[World], float] | None = N
     return ready
 
 
-def art(make: Callable[[Any, Any, World], Any]) -> Ready:
-    """An attack of ART: `make(art.attacks.evasion, its classifier, world)` gives it."""
+def art(make: Callable[[Any, Any, World], Any], *, probabilities: bool = False) -> Ready:
+    """An attack of ART: `make(art.attacks.evasion, its classifier, world)` gives it; some want `probabilities` for scores."""
 
     def ready(w: World) -> Strike:
         import art.attacks.evasion as evasion
         from art.estimators.classification import PyTorchClassifier
 
         shape = tuple(w.x.shape[1:])
-        wrapped = PyTorchClassifier(w.model, nn.CrossEntropyLoss(), shape, CLASSES, clip_values=(0.0, 1.0), device_type="cpu")
+        model = nn.Sequential(w.model, nn.Softmax(1)) if probabilities else w.model
+        wrapped = PyTorchClassifier(model, nn.CrossEntropyLoss(), shape, CLASSES, clip_values=(0.0, 1.0), device_type="cpu")
         attack, x, y = make(evasion, wrapped, w), w.x.numpy(), w.y.numpy()
         return lambda: torch.from_numpy(attack.generate(x, y))
 

@@ -48,6 +48,12 @@ def command(
     model = read_file(file)
     if seed is not None:
         model = model.model_copy(update={"seed": seed})
+    words = {"--no-inputs": no_inputs, "--trust-pickle": trust_pickle, f"--seed {seed}": seed is not None}
+    said = shlex.join(["vauban", "audit", str(file), *(w for flag, given in words.items() if given for w in flag.split())])
+    if model.data.kind == "text":
+        from vauban.cli.texts import audit
+
+        return audit(model, file, out, run=run, keep_inputs=not no_inputs, trust_pickle=trust_pickle, command=said)
     plan = plan_of(model, file, trust_pickle=trust_pickle)
     keep = plan.keep_inputs and not no_inputs
     if plan.target.metered:
@@ -55,8 +61,6 @@ def command(
             announce(target, outlook(plan, target), out)
     with full_disk_told(run or file.parent / model.run.folder):
         folder = opened(plan, run, file.parent / model.run.folder, fresh=fresh, keep_inputs=keep)
-    words = {"--no-inputs": no_inputs, "--trust-pickle": trust_pickle, f"--seed {seed}": seed is not None}
-    said = shlex.join(["vauban", "audit", str(file), *(w for flag, given in words.items() if given for w in flag.split())])
     with progress(out) as tell:
         record = audit_plan(plan, folder=folder, progress=tell, keep_inputs=keep, command=said)
     return told(record, folder, out)

@@ -13,6 +13,7 @@ from vauban.cli.output import Output
 if TYPE_CHECKING:
     from vauban.campaign.file import FileModel
     from vauban.campaign.plan import Plan
+    from vauban.campaign.text.plan import TextPlan
     from vauban.cli.trial import Look, Trial
 
 
@@ -32,6 +33,11 @@ def command(
 
     out = Output.of(ctx)
     model = read_file(file)
+    if model.data.kind == "text":
+        from vauban.cli.texts import check
+
+        check(model, file, out, trust_pickle=trust_pickle)
+        return
     plan = plan_of(model, file, trust_pickle=trust_pickle)
     _print_plan(plan, out)
     if plan.target.metered:
@@ -41,7 +47,7 @@ def command(
     notes = [*plan.data.notes, *_notes(plan, looks)]
     seconds = estimate(plan, trials)
     out.write({"file": str(file), **_facts(plan), "attacks": [asdict(t) for t in trials], "seconds": seconds, "notes": notes})
-    _print_trials(trials, seconds, out)
+    print_trials(trials, seconds, out)
     for note in notes:
         out.say(f"! {note}")
 
@@ -61,7 +67,7 @@ def _sound(plan: Plan, file: Path, out: Output) -> None:
         out.say(f"! {note}")
 
 
-def estimate(plan: Plan, trials: list[Trial]) -> float:
+def estimate(plan: Plan | TextPlan, trials: list[Trial]) -> float:
     """Seconds that the whole campaign takes at most, time limits included."""
     each = ((s.threat, sum(t.seconds for t in trials if t.threat == s.threat.name)) for s in plan.sieges)
     return sum(min(threat.seconds, seconds) for threat, seconds in each)
@@ -123,7 +129,8 @@ def _print_plan(plan: Plan, out: Output) -> None:
         out.say(f"threat  {siege.threat.name}: {siege.threat.text()}")
 
 
-def _print_trials(trials: list[Trial], seconds: float, out: Output) -> None:
+def print_trials(trials: list[Trial], seconds: float, out: Output) -> None:
+    """Print what came of trying every attack."""
     from vauban.report.numbers import passes, time
 
     rows = [[t.threat, t.attack, f"{t.broken}/{t.tried}", passes(t.forwards), passes(t.backwards), time(t.seconds)] for t in trials]

@@ -34,11 +34,13 @@ def command(  # Typer reads the options from the signature
     vauban harden
     vauban harden vauban.toml --epochs 20 --out hardened.safetensors
     """
-    from vauban.campaign.file import read_file
+    from vauban.campaign.file import kinds, read_file
     from vauban.cli.hardening import hardening_of
 
     said = Output.of(ctx)
     model = read_file(file)
+    if model.data.kind == "text":
+        raise model.source.told(("data", "kind"), kinds.ALL)
     todo = hardening_of(model, file, epochs=epochs, trust_pickle=trust_pickle)
     weights = out or file.parent / (model.harden.out if model.harden else "hardened.safetensors")
     result = trained(todo, weights, said, fresh=fresh)

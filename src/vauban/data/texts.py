@@ -142,8 +142,9 @@ def _from_table(spec: str, ask: Ask, text: str | None) -> Raw:
     if not table.num_rows:
         raise BadData(f"{who}: no rows; there is nothing to attack")
     if column not in names:
-        wrong = f"text = {text!r} is no column of {who}" if text else f"{who}: which column holds the texts? Say text = one of them"
-        raise BadData(f"{wrong}; {nearest(column, names)}")
+        if text is None:
+            raise BadData(f"{who}: which column holds the texts? Say text = one of {', '.join(names)}")
+        raise BadData(f"text = {text!r} is no column of {who}; {nearest(column, names)}")
     if len(set(names)) < len(names):
         raise BadData(f"{who}: two columns are called {next(n for n in names if names.count(n) > 1)!r}; give each a name of its own")
     label = label_column(names, ask.label, who)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from vauban.errors import VaubanError
-from vauban.threat import NORMS, Access, exact, norm_of
+from vauban.errors import VaubanError, nearest
+from vauban.threat import FAMILIES, NORMS, Access, exact, norm_of
 
 FRACTION = 'a number or a fraction such as "8/255"'
 SUM = {
@@ -69,6 +70,35 @@ def _norm(value: Any) -> Any:
     return value.lower()
 
 
+def _threat_norm(value: Any) -> Any:
+    return "edits" if isinstance(value, str) and value.lower() == "edits" else _norm(value)
+
+
+def _words(value: Any) -> Any:
+    many = cast("list[object]", value) if isinstance(value, list) else [value]
+    if not many or not all(isinstance(v, str) and v.strip() for v in many):
+        raise ValueError("must be a word, or a list of words")
+    return many
+
+
+def _families(value: Any) -> Any:
+    many = _words(value)
+    unknown = next((f for f in many if f not in FAMILIES), None)
+    if unknown is not None:
+        raise ValueError(f"must be families of edits; {unknown!r} is none: {nearest(unknown, FAMILIES)}")
+    return many
+
+
+def _pattern(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("must be a regular expression, as text")
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"must be a regular expression: {error}") from None
+    return value
+
+
 def _mask(value: Any) -> Any:
     flags = cast("list[object]", value) if isinstance(value, list) else None
     if not isinstance(value, str) and not (flags and all(isinstance(v, bool) or v in (0, 1) for v in flags)):
@@ -107,6 +137,7 @@ def _class(value: Any) -> Any:
     return value
 
 
+WORD = {"type": "string", "pattern": r"\S"}
 CLASS = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]}
 
 Fraction = Annotated[float | str, BeforeValidator(_fraction), WithJsonSchema(SUM)]
@@ -121,6 +152,19 @@ Bounds = Annotated[
 """The least and the greatest value of the inputs."""
 AccessName = Annotated[str, BeforeValidator(_access), WithJsonSchema({"enum": [a.name.lower() for a in Access]})]
 NormName = Annotated[str, BeforeValidator(_norm), WithJsonSchema({"enum": list(NORMS)})]
+ThreatNorm = Annotated[str, BeforeValidator(_threat_norm), WithJsonSchema({"enum": [*NORMS, "edits"]})]
+"""A norm, or "edits" for texts."""
+Words = Annotated[
+    list[str],
+    BeforeValidator(_words),
+    WithJsonSchema({"anyOf": [WORD, {"type": "array", "items": WORD, "minItems": 1}]}),
+]
+EditFamilies = Annotated[
+    list[str],
+    BeforeValidator(_families),
+    WithJsonSchema({"anyOf": [{"enum": list(FAMILIES)}, {"type": "array", "items": {"enum": list(FAMILIES)}, "minItems": 1}]}),
+]
+Pattern = Annotated[str, BeforeValidator(_pattern), WithJsonSchema({"type": "string", "format": "regex"})]
 MaskOf = Annotated[
     str | list[bool],
     BeforeValidator(_mask),

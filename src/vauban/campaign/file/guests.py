@@ -6,14 +6,17 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from vauban.attacks.registry import ATTACKS
+from vauban.attacks.text import TEXT_ATTACKS
 
 
 @contextmanager
 def guests() -> Generator[None]:
-    """Afterwards the registry is as it was: one file may be loaded several times, for a model, for its data and for an attack."""
-    before = dict(ATTACKS)
+    """Afterwards the registries are as they were: one file may be loaded several times, for a model, for its data and for an attack."""
+    before, texts = dict(ATTACKS), dict(TEXT_ATTACKS)
     try:
         yield
     finally:
         ATTACKS.clear()
         ATTACKS.update(before)
+        TEXT_ATTACKS.clear()
+        TEXT_ATTACKS.update(texts)

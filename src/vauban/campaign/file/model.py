@@ -11,13 +11,17 @@ from vauban.campaign.file.fields import (
     Bounds,
     Class,
     Classes,
+    EditFamilies,
     Fraction,
     GoalForm,
     MaskOf,
     Names,
     NormName,
     Numbers,
+    Pattern,
     Share,
+    ThreatNorm,
+    Words,
     goal_form,
 )
 from vauban.campaign.file.http import HttpTable
@@ -60,6 +64,11 @@ class TargetTable(ModelTable):
     """What the report calls the model."""
     http: HttpTable | None = None
     """How an endpoint is asked, where `load` is "https://host/path"."""
+    encode: str | None = None
+    """Of texts and a torch module: "file.py:function", from n strings to the ids (n, length) or one-hot rows (n, length, width) that it takes."""
+    normalised: bool | None = None
+    """Of texts: whether the model stands behind the confusable-skeleton normaliser. By default each threat is tried without and with it; the
+    second finding is called like the threat with ", normalised" behind."""
 
     @model_validator(mode="after")
     def _endpoint(self) -> TargetTable:
@@ -75,8 +84,12 @@ class DataTable(Table):
     """The rows to attack, with their labels."""
 
     load: str
-    """Where the rows are: "data.npz"; a folder with one sub-folder of images for each class; "data.csv" or "data.parquet"; or
-    "file.py:function", which returns inputs and labels. Paths are relative to this file."""
+    """Where the rows are: "data.npz"; a folder with one sub-folder of images for each class; "data.csv" or "data.parquet" (texts may lie in
+    "data.jsonl" too); or "file.py:function", which returns inputs and labels. Paths are relative to this file."""
+    kind: Literal["text"] | None = None
+    """"text" where the rows are texts; by default they are numbers, and what they are is told from their shape."""
+    text: str | None = None
+    """Of texts: the column that holds them; "text" by default."""
     rows: Count | None = None
     """How many rows to take, a uniform sample that depends on the seed; by default all."""
     bounds: Bounds | None = None
@@ -184,10 +197,19 @@ class ThreatTable(Table):
     """What the report and the promises call it."""
     access: AccessName | None = None
     """What the attacker sees of the model; by default all that the model shows."""
-    norm: NormName | None = None
-    """How a change is measured; "linf" by default."""
+    norm: ThreatNorm | None = None
+    """How a change is measured; "linf" by default. Of texts: "edits"."""
     eps: Fraction | None = None
-    """How far an input may be moved, in the units of the inputs ("l0": how many features); a number, a fraction such as "8/255", or inf."""
+    """How far an input may be moved, in the units of the inputs ("l0": how many features; "edits": how many edits); a number, a fraction such as
+    "8/255", or inf."""
+    families: EditFamilies | None = None
+    """Of texts: the kinds of edits that are allowed; by default all."""
+    metric: Literal["damerau", "levenshtein"] = "damerau"
+    """Of texts: whether a swap of neighbours counts 1 ("damerau") or 2 ("levenshtein")."""
+    protected: Words | None = None
+    """Of texts: words that must stay as they are, with nothing put in or right beside them."""
+    pattern: Pattern = ""
+    """Of texts: a regular expression; what it matches must stay likewise."""
     mask: MaskOf | None = None
     """Which features may change: true and false for each feature in C order, or a file "mask.npy" that fits the shape of an input."""
     rotation: Annotated[float, Field(ge=0, le=180)] | None = None
@@ -209,7 +231,8 @@ class ThreatTable(Table):
     seconds: Annotated[float, Field(gt=0)] | None = None
     """How long the whole campaign under this threat may run; a limit that is hit is reported as a doubt."""
     suite: str | None = None
-    """A named set of attacks (`vauban list suites`), tried before those of `attack`; "vauban" where neither is given."""
+    """A named set of attacks (`vauban list suites`; of texts "vauban" or "baselines"), tried before those of `attack`; "vauban" where neither is
+    given."""
     attack: list[AttackTable] = Field(default=[])
     """Attacks, in order; each works on what the ones before it left."""
     surrogate: Names | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from vauban.attacks.substitute import Substitute, check_training, train_substitute
 from vauban.attacks.trained import Trained
+from vauban.campaign.file import kinds
 from vauban.campaign.file.attackers import sieges_of
 from vauban.campaign.file.classes import class_index
 from vauban.campaign.file.guests import guests
@@ -35,6 +36,8 @@ class Loader:
     def data(self, table: DataTable, seed: int, *where: str | int) -> Rows:
         """The rows of `[data]`, or of another table of its shape at `where`."""
         lo, hi = table.bounds if table.bounds is not None else (None, None)
+        if table.kind == "text":
+            raise self.source.told((*where, "kind"), kinds.ALL)
         with self.source.blaming(*where), guests():
             return load_data(
                 table.load,

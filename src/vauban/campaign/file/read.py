@@ -23,6 +23,7 @@ from vauban.campaign.file.http import (
     RetryTable,
     TimeoutTable,
 )
+from vauban.campaign.file.kinds import check_kinds, findings_of
 from vauban.campaign.file.locate import Where, line_at, lines_of
 from vauban.campaign.file.model import (
     AttackTable,
@@ -112,17 +113,20 @@ def parsed(text: str, path: Path) -> Source:
 
 
 def check_names(model: FileModel) -> None:
-    """Names that must be distinct, or known elsewhere in the file.
+    """Names that must be distinct, or known elsewhere in the file; and keys that must go together.
 
     Raises:
-        BadPlan: two threats or surrogates of one name; a promise or training for an unknown threat; an unknown surrogate.
+        BadPlan: two threats or surrogates of one name; a promise or training for an unknown threat; an unknown surrogate; keys about texts where
+            the data are numbers, or the other way round.
     """
     source = model.source
     _check_distinct(model)
+    check_kinds(model)
+    promised = findings_of(model)
     threats, surrogates = [t.name for t in model.threat], [s.name for s in model.surrogate]
     for name, promise in model.promise.items():
-        if name not in threats:
-            raise source.told(("promise", name), f"no threat is named {name!r}; {nearest(name, threats)}")
+        if name not in promised:
+            raise source.told(("promise", name), f"no threat is named {name!r}; {nearest(name, promised)}")
         if promise.robust_accuracy is None and promise.clean_accuracy is None:
             raise source.told(("promise", name), "promises nothing; say robust_accuracy or clean_accuracy", inside=False)
     for i, name in ((i, name) for i, t in enumerate(model.threat) for name in t.surrogate or ()):

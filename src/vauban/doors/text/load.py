@@ -9,18 +9,17 @@ from typing import Any, cast
 from torch import nn
 
 from vauban.doors.text.target import TextFunction, TextTarget, as_text_target
-from vauban.doors.text.torch_text import TextTorch
+from vauban.doors.text.torch_text import Encode, TextTorch
 from vauban.errors import BadTarget
 from vauban.target.load import load_object
 from vauban.target.weights import load_weights
 from vauban.threat import Access
-from vauban.user_code import find
 
 
 def load_text_target(
     spec: str,
     *,
-    encode: str | None = None,
+    encode: Encode | None = None,
     weights: str | None = None,
     outputs: str = "auto",
     access: str | None = None,
@@ -37,7 +36,7 @@ def load_text_target(
         spec: "file.py:name" or "package.module:name", where the name is a model, what makes one without arguments, or a function from a list of
             strings to scores or labels; with `trust_pickle`, "model.pkl" or "model.joblib". A model is a scikit-learn pipeline, a torch module
             with `encode`, or a `TextTarget`.
-        encode: "file.py:function" for a torch module: from n strings to what it takes.
+        encode: for a torch module, from n strings to what it takes.
         weights, device: of a torch module.
         outputs: what the raw outputs of a torch module or a function are.
         access: what a function shows, "label" or "score".
@@ -65,7 +64,7 @@ def load_text_target(
 
 
 def _wrapped(
-    found: object, spec: str, said: dict[str, Any], encode: str | None, weights: str | None, access: str | None, classes: int | None, folder: Path
+    found: object, spec: str, said: dict[str, Any], encode: Encode | None, weights: str | None, access: str | None, classes: int | None, folder: Path
 ) -> TextTarget:  # fmt: skip
     if isinstance(found, nn.Module):
         if encode is None:
@@ -74,7 +73,7 @@ def _wrapped(
             )
         if weights is not None:
             load_weights(found, folder / weights)
-        return TextTorch(found, find(encode, folder), **said)
+        return TextTorch(found, encode, **said)
     foreign = [k for k, v in {"encode": encode, "weights": weights, "device": said["device"]}.items() if v is not None]
     if foreign:
         raise BadTarget(f"{' and '.join(foreign)} cannot be set for {type(found).__name__}; they are for torch modules")

@@ -23,7 +23,7 @@ LEAST = 1e-5
 
 
 @attack(Access.LABEL, on=("l2",), minimal=True, paper="Brendel, Rauber and Bethge 2018, arXiv:1712.04248, algorithm 1")
-def boundary(o: Oracle, queries: Count = 10_000, sphere: Positive = 0.01, source: Positive = 0.01, starts: Count = 100) -> None:
+def boundary(o: Oracle, queries: Count = 10_000, sphere: Positive = 0.1, source: Positive = 0.01, starts: Count = 100) -> None:
     """A random step on the sphere around the clean input and one towards it, kept where it fools.
 
     At most `queries` questions on each row after a first success, for which at most `starts` ask about noise. The steps are shares of the

@@ -20,7 +20,7 @@ from vauban.threat import INF, Access
 HALVINGS = 15
 """How often a jump is halved before the row stays where it is."""
 BUDGETS = 100
-"""By default the first estimate takes a budget's so-manieth part, but 25 questions at least and 100 at most."""
+"""By default the first estimate takes a budget's so-manieth part, but 25 questions at least and 40 at most."""
 
 
 @attack(Access.LABEL, on=("l2", "linf"), minimal=True, paper="Chen, Jordan and Wainwright 2020, arXiv:1904.02144, algorithm 2")
@@ -42,7 +42,7 @@ def hop_skip_jump(
     coefficients along each side of an image.
     """
     start, space = first_success(o, starts), Subspace.of(directions, o.x, reduction)
-    own = o.rows(first=torch.full_like(o.left, probes) if probes else (o.left // BUDGETS).clamp(25, 100))
+    own = o.rows(first=torch.full_like(o.left, probes) if probes else (o.left // BUDGETS).clamp(25, 40))
 
     def delta(s: Rows) -> Tensor:
         return torch.where(s.t == 1, 0.1 * o.ball.width, fine(o, s, theta))
