@@ -26,7 +26,7 @@ MISTAKES = [
     (
         'load = "d.npz"',
         'file = "d.npz"',
-        "vauban.toml:8: [data]: no key 'file' is known here; known names: bounds, classes, group, label, layout, load, rows, split, x, y",
+        "vauban.toml:8: [data]: no key 'file' is known here; known names: bounds, classes, group, kind, label, layout, load, rows, split, text, x, y",
     ),
     ('load = "d.npz"\n', "", "vauban.toml:7: [data]: the key 'load' is missing"),
     (
