@@ -9,6 +9,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -55,7 +56,7 @@ def foolbox(make: Callable[[Any], Any], eps: Callable[[World], float] | None = N
 
 
 def art(make: Callable[[Any, Any, World], Any], *, probabilities: bool = False) -> Ready:
-    """An attack of ART: `make(art.attacks.evasion, its classifier, world)` gives it; some want `probabilities` for scores."""
+    """An attack of ART: `make(art.attacks.evasion, its classifier, world)` gives it; some want `probabilities` for scores and labels."""
 
     def ready(w: World) -> Strike:
         import art.attacks.evasion as evasion
@@ -65,6 +66,7 @@ def art(make: Callable[[Any, Any, World], Any], *, probabilities: bool = False) 
         model = nn.Sequential(w.model, nn.Softmax(1)) if probabilities else w.model
         wrapped = PyTorchClassifier(model, nn.CrossEntropyLoss(), shape, CLASSES, clip_values=(0.0, 1.0), device_type="cpu")
         attack, x, y = make(evasion, wrapped, w), w.x.numpy(), w.y.numpy()
+        y = np.eye(CLASSES, dtype=np.float32)[y] if probabilities else y
         return lambda: torch.from_numpy(attack.generate(x, y))
 
     return ready
