@@ -19,12 +19,12 @@ def fought(hope: float, **options: object) -> Oracle:
     return o
 
 
-def test_far_rows_are_left_after_a_fifth_of_the_steps_and_near_ones_fall_as_before() -> None:
+def test_far_rows_are_left_after_a_tenth_of_the_steps_and_near_ones_fall_as_before() -> None:
     """Row i lies i + 1 times as far from the boundary as row 0, within whose reach the radius is."""
     with_hope, without = fought(0.5).outcome, fought(0).outcome
     assert without.broken.tolist() == [True, False, False, False, False]
     assert torch.equal(with_hope.broken, without.broken)
-    assert with_hope.gradients[1:].tolist() == [10, 10, 10, 10]
+    assert with_hope.gradients[1:].tolist() == [5, 5, 5, 5]
     assert (without.gradients[1:] == 50).all()
 
 

@@ -16,13 +16,13 @@ def fmn(o: Oracle, steps: Count = 100, step: Positive = 1.0, gamma: Share = 0.05
     """Normalised gradient steps inside a ball that shrinks by `gamma` after success; before the first one, to the linear estimate of the boundary.
 
     `step` is the first step's length in widths of the box; it falls to a hundredth of it, and `gamma` to 0.001, along cosines.
-    With `hope`, where only examples within the radius count, a row is left after a fifth of the steps if none nearer than 1 + hope radii is known.
+    With `hope`, where only examples within the radius count, a row is left after a tenth of the steps if none nearer than 1 + hope radii is known.
     """
     features, p = o.x.ndim - 1, o.ball.p
     # the linear estimate needs the distance to the boundary at the current point; in L0 it says nothing, and the ball starts whole
     s = o.rows(x=o.x, radius=o.x.new_full((len(o),), INF), found=torch.zeros(len(o), dtype=torch.bool, device=o.x.device))
     for i in o.steps(steps):
-        if hope and i == steps // 5 and not o.nearer:
+        if hope and i == steps // 10 and not o.nearer:
             o.leave((o.distance > (1 + hope) * o.eps).to(s.found.device))
         value, gradient, fooled = o.explore(s.x, LOSSES[loss])
         size = norms_of_rows(s.x - o.x, p, features)
