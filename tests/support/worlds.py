@@ -115,7 +115,9 @@ def world(kind: str, n: int = 5, shape: tuple[int, ...] = SHAPE, classes: int = 
 def small(name: str) -> Attack:
     """An attack with settings cut to the size of these worlds."""
     recipe = ATTACKS[name]
-    return recipe.bind(**{k: v for k, v in SMALL.items() if k in recipe.parameters and k not in recipe.preset})
+    settings = {k: p.default for k, p in recipe.parameters.items() if k not in recipe.preset}
+    # a float that is called `steps` stretches a schedule: it is no number of steps
+    return recipe.bind(**{k: v for k, v in SMALL.items() if k in settings and not (k == "steps" and isinstance(settings[k], float))})
 
 
 def besiege(w: World, attack: Attack, threat: Threat, **options: object) -> Oracle:
