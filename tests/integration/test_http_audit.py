@@ -27,7 +27,7 @@ from vauban.campaign.record import Record
 from vauban.campaign.run import audit_plan
 from vauban.cli.endpoint import outlook
 from vauban.errors import BadEndpoint, BadPlan, BudgetSpent, NotAuthorised
-from vauban.target.http import Http
+from vauban.target.http import Http, Rate
 
 SECRET = "open-sesame-42"
 CAMPAIGN = """
@@ -273,7 +273,8 @@ def test_an_endpoint_that_goes_down_stops_the_run_and_the_next_one_goes_on(serve
     so_far = server.asked
     server.faults()
     assert audit(campaign).complete
-    assert len(server.log) == attempts(campaign)[0]
+    # the ledger never counts too few; attempts under way when the run was stopped were entered, and may not have reached the service
+    assert len(server.log) <= attempts(campaign)[0] < len(server.log) + Rate().concurrency
     assert sum(so_far.values()) > 60
 
 
