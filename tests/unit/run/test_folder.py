@@ -84,7 +84,7 @@ def test_a_weight_makes_another_run(made: Plan, tmp_path: Path) -> None:
 def test_the_use_of_a_target_makes_no_other_run(made: Plan, tmp_path: Path) -> None:
     auto = replace(made, target=Torch(nn.Linear(3, 2)))
     first = open_run(auto, tmp_path)
-    auto.target.prepare(torch.randn(4, 3))
+    auto.target.prepare(10 * torch.randn(64, 3))
     assert auto.target.outputs == "logits"
     assert open_run(auto, tmp_path).path == first.path
 
