@@ -13,8 +13,9 @@ from spine import NEAR, Counting, attacking, siege
 from torch import Tensor, nn
 
 from vauban.attacks import ATTACKS
-from vauban.attacks.evasion.gradient.apgd import border_start, climb
+from vauban.attacks.evasion.gradient.apgd import border_start
 from vauban.attacks.evasion.gradient.apgd_l1 import look_back, sparse_climb, sparse_step
+from vauban.attacks.parts.auto_pgd import climb
 from vauban.attacks.parts.checkpoints import checkpoints, phases, remember, stalled, start_ascent
 from vauban.attacks.parts.draws import ascend_mean
 from vauban.attacks.parts.losses import cross_entropy, margin
@@ -161,7 +162,7 @@ def test_it_walks_the_way_of_the_paper(norm: float, eps: float, steps: int) -> N
     o = Oracle(Torch(model, outputs="logits"), x0, torch.tensor([0]), Threat("t", Ball(eps, norm)))
     model.asked.clear()
     with attacking(o):
-        climb(o, margin, steps, torch.tensor([[0.4 - eps / 2, 0.6 + eps / 3]]))
+        climb(o, lambda x: o.ascend(x, margin), steps, torch.tensor([[0.4 - eps / 2, 0.6 + eps / 3]]))
     path, etas = followed(hill, [0.4, 0.6], model.asked[0][0].tolist(), eps, norm, steps)
     asked = torch.cat(model.asked)
     assert len(asked) == steps + 1
@@ -195,7 +196,7 @@ def test_a_loss_that_keeps_rising_keeps_its_step() -> None:
     o = Oracle(Torch(model, outputs="logits"), torch.tensor([[0.5]]), torch.tensor([0]), Threat("t", Ball(0.2)))
     model.asked.clear()
     with attacking(o):
-        climb(o, margin, 40, torch.tensor([[0.6]]))
+        climb(o, lambda x: o.ascend(x, margin), 40, torch.tensor([[0.6]]))
     path, etas = followed(riser, [0.5], [0.6], 0.2, INF, 40)
     assert set(etas) == {0.4}
     assert torch.allclose(torch.cat(model.asked), torch.tensor(path, dtype=torch.float64), atol=1e-5)
@@ -205,7 +206,7 @@ def test_it_ends_on_top_of_the_hill() -> None:
     model = Hill()
     o = Oracle(Torch(model, outputs="logits"), torch.tensor([[0.4, 0.6]]), torch.tensor([0]), Threat("t", Ball(0.3)))
     with attacking(o):
-        climb(o, margin, 100, border_start(o))
+        climb(o, lambda x: o.ascend(x, margin), 100, border_start(o))
     assert torch.allclose(model.asked[-1], torch.tensor([[0.56, 0.47]], dtype=torch.float64), atol=0.02)
 
 
