@@ -122,13 +122,8 @@ class Scale(Affine):
 
 
 @dataclass(frozen=True, eq=False)
-class Reshape(Affine):
-    """The same numbers in the same order in another shape."""
-
-    before: Shape
-
-    def __call__(self, *x: Tensor) -> Tensor:
-        return x[0].reshape(len(x[0]), *self.shape)
+class Exact(Affine):
+    """An operation that moves, keeps or drops numbers and rounds none of them."""
 
     @property
     def terms(self) -> Pair:
@@ -136,6 +131,16 @@ class Reshape(Affine):
 
     def absolute(self, *m: Tensor) -> Tensor:
         return self(*m)
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(Exact):
+    """The same numbers in the same order in another shape."""
+
+    before: Shape
+
+    def __call__(self, *x: Tensor) -> Tensor:
+        return x[0].reshape(len(x[0]), *self.shape)
 
     def back(self, a: Tensor) -> tuple[Tensor, ...]:
         return (a.reshape(*a.shape[:2], *self.before),)
@@ -185,7 +190,7 @@ class Sum(Affine):
 
 
 @dataclass(frozen=True, eq=False)
-class Join(Affine):
+class Join(Exact):
     """Inputs one after the other along a dimension of a row (counted without the batch); `sizes` are theirs along it."""
 
     dim: int
@@ -193,13 +198,6 @@ class Join(Affine):
 
     def __call__(self, *x: Tensor) -> Tensor:
         return torch.cat(x, self.dim + 1)
-
-    @property
-    def terms(self) -> Pair:
-        return 0, 0
-
-    def absolute(self, *m: Tensor) -> Tensor:
-        return self(*m)
 
     def back(self, a: Tensor) -> tuple[Tensor, ...]:
         return a.split(self.sizes, self.dim + 2)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vauban.bounds.affine import Conv, Join, Scale, Sum
+from vauban.bounds.affine import Conv, Exact, Join, Scale, Sum
 from vauban.bounds.bends import MaxPool
 from vauban.bounds.interval import Interval
-from vauban.bounds.ops import Affine, Bend, Op, Pair, Shape
+from vauban.bounds.ops import Bend, Op, Pair, Shape
 from vauban.bounds.region import Region
 
 
@@ -55,7 +55,7 @@ class Window:
 
 
 @dataclass(frozen=True, eq=False)
-class Mask(Affine):
+class Mask(Exact):
     """Zero outside the image: features times 0 or 1, (n, 1, *size); exact."""
 
     inside: Tensor
@@ -63,19 +63,12 @@ class Mask(Affine):
     def __call__(self, *x: Tensor) -> Tensor:
         return x[0] * self.inside
 
-    @property
-    def terms(self) -> Pair:
-        return 0, 0
-
-    def absolute(self, *m: Tensor) -> Tensor:
-        return self(*m)
-
     def back(self, a: Tensor) -> tuple[Tensor, ...]:
         return (a * self.inside,)
 
 
 @dataclass(frozen=True, eq=False)
-class Crop(Affine):
+class Crop(Exact):
     """The part of a window that starts at `start`; exact."""
 
     start: Pair
@@ -84,13 +77,6 @@ class Crop(Affine):
     def __call__(self, *x: Tensor) -> Tensor:
         (top, left), (height, width) = self.start, self.shape[1:]
         return x[0][:, :, top : top + height, left : left + width]
-
-    @property
-    def terms(self) -> Pair:
-        return 0, 0
-
-    def absolute(self, *m: Tensor) -> Tensor:
-        return self(*m)
 
     def back(self, a: Tensor) -> tuple[Tensor, ...]:
         (top, left), (height, width) = self.start, self.shape[1:]

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from worlds import rows
 
 from vauban.attacks import ATTACKS
-from vauban.attacks.parts.views import Lens, blurred, resized, respectred, unit_mean
+from vauban.attacks.parts.memory import unit_mean
+from vauban.attacks.parts.views import Lens, blurred, resized, respectred
 from vauban.doors import Oracle
 from vauban.errors import BadPlan
 from vauban.noise import RowNoise

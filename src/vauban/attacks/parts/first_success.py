@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from vauban.attacks.parts.memory import unit_mean
 from vauban.doors import Oracle, Rows
 from vauban.geometry import per_row
 from vauban.threat import INF, Access
@@ -141,8 +142,7 @@ def _transferred(o: Oracle, s: Rows, *, radius: float) -> tuple[Tensor, Tensor]:
     momentum = torch.zeros_like(x)
     for _ in range(MOMENTUM):
         _, gradient = o.ascend(x, where=~s.found)
-        mean = gradient.abs().flatten(1).mean(1).clamp_min(1e-30)
-        momentum = momentum + gradient / per_row(mean, gradient)
+        momentum = momentum + unit_mean(gradient)
         d = x + o.steepest(momentum, x, 2 * radius / MOMENTUM) - o.x
         x = (o.x + o.ball.cut(d, radius, features)).clamp(*o.limits)
     return x[None], ~s.found

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from vauban.attacks.parts.losses import cross_entropy
+from vauban.attacks.parts.memory import unit_mean
 from vauban.doors import Aim, Loss, Oracle
-from vauban.geometry import norms_of_rows, per_row
 from vauban.target import Mean, Own, Surrogate
 
 
@@ -26,7 +26,7 @@ def transferred(o: Oracle, steps: int = 10, decay: float = 1.0, loss: Loss = cro
     s = o.rows(x=o.x, momentum=torch.zeros_like(o.x))
     for _ in o.steps(steps):
         _, gradient = o.ascend(s.x, loss)
-        s.momentum = decay * s.momentum + gradient / per_row(norms_of_rows(gradient, 1.0, gradient.ndim - 1).clamp_min(1e-30), gradient)
+        s.momentum = decay * s.momentum + unit_mean(gradient)
         s.x = o.project(s.x + o.steepest(s.momentum, s.x, o.eps / steps))
     return s.x
 

@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from vauban.attacks.parts.subspace import cosines
 from vauban.errors import BadPlan
-from vauban.geometry import per_row
 from vauban.noise import RowNoise
 from vauban.target import View
 
@@ -94,8 +93,3 @@ def blurred(gradient: Tensor, kernel: int) -> Tensor:
     line = (line / line.sum()).repeat(gradient.shape[1], 1)
     smooth = functional.conv2d(gradient, line[:, None, :, None], padding=(kernel // 2, 0), groups=len(line))
     return functional.conv2d(smooth, line[:, None, None, :], padding=(0, kernel // 2), groups=len(line))
-
-
-def unit_mean(gradient: Tensor) -> Tensor:
-    """Each row over the mean size of its features, so that a momentum of them is as long as a step; zero rows stay zero."""
-    return gradient / per_row(gradient.flatten(1).abs().mean(1).clamp_min(1e-30), gradient)

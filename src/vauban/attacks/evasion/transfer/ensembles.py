@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from vauban.attacks.parts.losses import LOSSES, LossName
+from vauban.attacks.parts.memory import unit_mean
 from vauban.attacks.parts.priors import members
-from vauban.attacks.parts.views import unit_mean
 from vauban.attacks.registry import Count, Natural, Positive, attack
 from vauban.doors import Loss, Oracle
 from vauban.geometry import norms_of_rows, per_row

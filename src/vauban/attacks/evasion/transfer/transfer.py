@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from vauban.attacks.parts.losses import LOSSES, LossName
-from vauban.attacks.parts.views import Lens, blurred, unit_mean
+from vauban.attacks.parts.memory import unit_mean
+from vauban.attacks.parts.views import Lens, blurred
 from vauban.attacks.registry import Count, Natural, Share, attack, preset
 from vauban.doors import Loss, Oracle
 from vauban.errors import BadPlan
