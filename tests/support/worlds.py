@@ -11,10 +11,15 @@ from torch import Tensor, nn
 from vauban.attacks import ATTACKS, Attack
 from vauban.doors import Oracle
 from vauban.target import Own, Torch
-from vauban.threat import INF, Access, Ball, Feature, Features, Goal, Threat, Transformations
+from vauban.threat import INF, Access, Ball, Feature, Features, Goal, Patch, Threat, Transformations
 
 torch.set_num_threads(1)
 SHAPE = (1, 6, 6)
+COLOURED = (2, 6, 6)
+PLACED = ("pixels", "patch")
+"""Kinds that need images; their worlds have two channels, so that a pixel is more than a feature."""
+COUNTED = ("l0", *PLACED)
+"""Kinds whose radius is a whole number."""
 SMALL: dict[str, object] = {
     "steps": 60,
     "searches": 6,
@@ -61,6 +66,25 @@ class Halfspace(nn.Module):
         return spent + (gap - before) / w[order][count]
 
 
+    def gains(self, x: Tensor) -> Tensor:
+        """By how much each pixel of images, all its channels at 1, moves rows towards the other side, float64 (n, height, width)."""
+        return ((1 - x.double()) * self.w.detach().double().view(x.shape[1:])).sum(1)
+
+    def gap(self, x: Tensor) -> Tensor:
+        return (self.b - x.flatten(1) @ self.w).detach().double()
+
+    def fewest_pixels(self, x: Tensor) -> Tensor:
+        """How many pixels of images must change, float64."""
+        reached = self.gains(x).flatten(1).sort(1, descending=True).values.cumsum(1)
+        return (reached <= self.gap(x)[:, None]).sum(1).double() + 1
+
+    def smallest_patch(self, x: Tensor) -> Tensor:
+        """The side of the smallest square, at its best place, whose pixels reach the other side, float64."""
+        gains, gap = self.gains(x), self.gap(x)
+        best = torch.stack([gains.unfold(1, s, 1).unfold(2, s, 1).sum((-1, -2)).amax((1, 2)) for s in range(1, x.shape[3] + 1)], 1)
+        return (best <= gap[:, None]).sum(1).double() + 1
+
+
 class Pointer(nn.Module):
     """Where along the width is the light? Shifting a picture by s of its width moves the answer by s: right of the middle by 0.1 is class 1."""
 
@@ -91,7 +115,11 @@ class World:
         eps = float((self.optimum.max() if room > 1 else self.optimum.min()) * room)
         if self.kind == "features":
             return Threat("t", Features([Feature(f"x{i}") for i in range(self.x.shape[1])], eps, "l2"), **fields)  # type: ignore[arg-type]
-        return Threat("t", Ball(max(math.floor(eps), 2 if room > 1 else 1) if self.kind == "l0" else eps, self.kind), **fields)  # type: ignore[arg-type]
+        if self.kind not in COUNTED:
+            return Threat("t", Ball(eps, self.kind), **fields)  # type: ignore[arg-type]
+        count = max(math.floor(eps), 2 if room > 1 else 1)
+        counted = Patch(count) if self.kind == "patch" else Ball(count, "l0", pixels=self.kind == "pixels")
+        return Threat("t", counted, **fields)  # type: ignore[arg-type]
 
 
 def rows(n: int = 5, shape: tuple[int, ...] = SHAPE) -> tuple[Tensor, Tensor]:
@@ -105,9 +133,11 @@ def world(kind: str, n: int = 5, shape: tuple[int, ...] = SHAPE, classes: int = 
         x[:, 0, 6:9, 6:9] = torch.rand(n, 3, 3, generator=torch.Generator().manual_seed(1)) * 0.2 + 0.5
         x[:, 0, 6:9, 6:9] = (x[:, 0, 6:9, 6:9] + x[:, 0, 6:9, 6:9].flip(-1)) / 2  # the light is exactly in the middle
         return World(Torch(Pointer()), x, torch.zeros(n, dtype=torch.long), kind, torch.ones(n, dtype=torch.float64))
-    shape = (math.prod(shape),) if kind == "features" else shape
+    shape = (math.prod(shape),) if kind == "features" else COLOURED if kind in PLACED and shape == SHAPE else shape
     model = Halfspace(shape, classes)
     x, y = rows(n, shape)
+    if kind in PLACED:
+        return World(Torch(model), x, y, kind, model.smallest_patch(x) if kind == "patch" else model.fewest_pixels(x))
     p = {"linf": INF, "l2": 2.0, "l1": 1.0, "l0": 0.0, "features": 2.0}[kind]
     return World(Torch(model), x, y, kind, model.smallest(x, p))
 

@@ -8,29 +8,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Annotated, Any, Concatenate, Generic, ParamSpec, cast, get_type_hints, overload
-
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from typing import Any, Concatenate, Generic, ParamSpec, cast, overload
 
 from vauban.doors import Oracle
 from vauban.errors import BadPlan, nearest
-from vauban.threat import Access, Threat, exact
+from vauban.settings import Count, Natural, Positive, Settings, Share
+from vauban.threat import Access, Threat
 
 P = ParamSpec("P")
 
-Count = Annotated[int, Field(ge=1)]
-"""A whole number, 1 or more."""
-Positive = Annotated[float, BeforeValidator(exact), Field(gt=0, allow_inf_nan=False)]
-"""A positive number, or a fraction such as "2/255"."""
-Natural = Annotated[float, BeforeValidator(exact), Field(ge=0, allow_inf_nan=False)]
-"""A number, 0 or more."""
-Share = Annotated[float, BeforeValidator(exact), Field(ge=0, le=1)]
-"""A number in [0, 1]."""
+__all__ = ["ATTACKS", "KINDS", "Attack", "Count", "Facts", "Natural", "Positive", "Recipe", "Share", "attack", "find", "preset"]
 
 ATTACKS: dict[str, Recipe[...]] = {}
 """Every registered attack by name; the folders of `vauban.attacks` fill it."""
 
-KINDS = ("linf", "l2", "l1", "l0", "transformations", "features")
+KINDS = ("linf", "l2", "l1", "l0", "pixels", "patch", "transformations", "features")
 
 
 @dataclass(frozen=True)
@@ -41,7 +33,7 @@ class Facts:
         name: what it is called in files and reports.
         summary: the first line of its docstring.
         access: what its questions need of the target (of a surrogate, for gradients).
-        on: the kinds of perturbation it can use: "linf", "l2", "l1", "l0", "transformations", "features".
+        on: the kinds of perturbation it can use: "linf", "l2", "l1", "l0", "pixels", "patch", "transformations", "features".
         paper: its source.
         minimal: whether it looks for the smallest change, and so gives every row a distance.
         baseline: whether it optimises nothing, and so promises nothing.
@@ -162,16 +154,15 @@ class Recipe(Generic[P]):
             return self.bind(*args[1:], **settings)(args[0])
         return self.bind(*args, **settings)
 
-    @cached_property
+    @property
     def parameters(self) -> dict[str, inspect.Parameter]:
         """The settings it takes, with the defaults of its preset."""
-        found = dict(list(inspect.signature(self.function).parameters.items())[1:])
-        return {name: p.replace(default=self.preset.get(name, p.default)) for name, p in found.items()}
+        return self.settings.parameters
 
     @cached_property
-    def _adapters(self) -> dict[str, TypeAdapter[Any]]:
-        hints = get_type_hints(self.function, include_extras=True)
-        return {name: TypeAdapter[Any](hints.get(name, Any), config=ConfigDict(arbitrary_types_allowed=True)) for name in self.parameters}
+    def settings(self) -> Settings:
+        """What it can be told."""
+        return Settings(f"attack {self.facts.name!r}", self.function, 1, self.preset)
 
     def bind(self, *args: Any, **settings: Any) -> Attack:
         """Choose the settings; the rest keep their defaults.
@@ -179,28 +170,9 @@ class Recipe(Generic[P]):
         Raises:
             BadPlan: an unknown setting, or a value of the wrong kind or out of range.
         """
-        parameters = self.parameters
-        if len(args) > len(parameters):
-            raise BadPlan(f"attack {self.facts.name!r} takes at most {len(parameters)} settings, and {len(args)} were given")
-        placed = dict(zip(parameters, args, strict=False))
-        for name, value in settings.items():
-            if name not in parameters:
-                raise BadPlan(f"attack {self.facts.name!r} has no setting {name!r}; {nearest(name, parameters)}")
-            if name in placed:
-                raise BadPlan(f"attack {self.facts.name!r}: the setting {name!r} is given twice, as {placed[name]!r} and as {value!r}")
-        chosen = {**placed, **settings}
-        values = {n: _checked(self.facts.name, n, chosen.get(n, p.default), self._adapters[n]) for n, p in parameters.items()}
+        values = self.settings.bind(args, settings)
         function = cast("Callable[..., None]", self.function)
         return Attack(self.facts, MappingProxyType(values), lambda o: function(o, **values))
-
-
-def _checked(attack: str, name: str, value: object, adapter: TypeAdapter[Any]) -> Any:
-    try:
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        why = error.errors()[0]["msg"].removeprefix("Input ").removeprefix("Value error, ")
-        why = why.removeprefix(f"a number = {value!r} ").removeprefix("a number ")
-        raise BadPlan(f"attack {attack!r}: {name} = {value!r} {why}") from error
 
 
 def attack(

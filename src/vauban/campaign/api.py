@@ -12,6 +12,7 @@ from vauban.attacks import Attack, Recipe, find
 from vauban.attacks.suites import DEFAULT
 from vauban.attacks.suites import suite as suite_of
 from vauban.campaign.doubts import DOUBTERS, Doubter
+from vauban.campaign.owed import completed
 from vauban.campaign.plan import Plan, Siege
 from vauban.campaign.record import Promise, Record
 from vauban.campaign.run import Progress, audit_plan, quiet
@@ -109,8 +110,7 @@ def audit(
         target=victim,
         data=data,
         sieges=tuple(
-            Siege(t, attacks_of(t, suite, data, surrogate, victim) if bound is None else bound, curve, surrogate, grid, session, day, own)
-            for t in listed
+            Siege(t, attacks_of(t, suite, data, surrogate, victim, bound), curve, surrogate, grid, session, day, own) for t in listed
         ),
         promises=promises_of(promises or {}, listed),
         seed=seed,
@@ -157,9 +157,16 @@ def rows_of(x: Any, y: Any, threat: Threat, *, classes: Sequence[str] | None, gr
     return load_data({k: v for k, v in parts.items() if v is not None}, lo=allowed.lo, hi=allowed.hi, layout=layout)
 
 
-def attacks_of(threat: Threat, suite: str, data: Rows, surrogate: Surrogate | None, target: Target) -> tuple[Attack, ...]:
-    """The attacks of a suite that can act under a threat. A surrogate of the attacker's own lends gradients whatever the threat grants."""
-    return suite_of(suite, threat, data.shape, threat.access if surrogate is None else Access.GRADIENT, trees=isinstance(target, Trees))
+def attacks_of(
+    threat: Threat, suite: str, data: Rows, surrogate: Surrogate | None, target: Target, bound: tuple[Attack, ...] | None = None
+) -> tuple[Attack, ...]:
+    """The attacks given, or those of a suite that can act under a threat, and what the target's defences owe.
+
+    A surrogate of the attacker's own lends gradients whatever the threat grants.
+    """
+    granted = threat.access if surrogate is None else Access.GRADIENT
+    chosen = suite_of(suite, threat, data.shape, granted, trees=isinstance(target, Trees)) if bound is None else bound
+    return completed(chosen, threat, target, data.shape)
 
 
 def promises_of(promised: Promised, threats: Sequence[Threat]) -> tuple[Promise, ...]:

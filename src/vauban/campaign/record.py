@@ -201,6 +201,15 @@ class Finding:
         return self.robust.value
 
     @property
+    def naive(self) -> Rate | None:
+        """Rows that withstood the attacker that does not know of the defence; None where there is no defence or no such attack.
+
+        It is what the defence would be credited with by an evaluation that does not adapt to it. `robust` is never above it.
+        """
+        found = next((a for a in self.attacks if a.name == "oblivious" and not a.stopped), None)
+        return None if found is None else Rate(found.left, self.robust.rows)
+
+    @property
     def attack_success(self) -> float:
         """The share of the denominator that fell."""
         return 1 - self.robust.value
@@ -227,8 +236,27 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class DefenceCard:
+    """A defence around the model.
+
+    Attributes:
+        name, settings, family: the registered defence, all its settings, and what kind of defence it is.
+        claims: the threat it claims to stop.
+        adaptive: how the audit attacked it.
+        paper: its source.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    family: str
+    claims: str
+    adaptive: str
+    paper: str
+
+
+@dataclass(frozen=True, slots=True)
 class TargetCard:
-    """The model that was attacked."""
+    """The model that was attacked, with the defences around it from the innermost to the outermost."""
 
     name: str
     kind: str
@@ -240,6 +268,7 @@ class TargetCard:
     randomised: bool = False
     reject: int | None = None
     device: str = "cpu"
+    defences: tuple[DefenceCard, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from vauban.attacks import Attack
+from vauban.campaign.file.apart import check_apart, like
 from vauban.campaign.file.attackers import bound_attack, threat_of
-from vauban.campaign.file.model import DataTable, FileModel, HardenTable, ThreatTable
+from vauban.campaign.file.model import FileModel, HardenTable, ThreatTable
 from vauban.campaign.file.plan import Loader
 from vauban.campaign.file.source import Source
 from vauban.data import Rows
 from vauban.defences.training import Recipe
-from vauban.errors import BadPlan, BadTarget
+from vauban.errors import BadTarget
 from vauban.target import Target, Torch
 from vauban.target.restricted import Restricted
 from vauban.threat import Threat, exact
-
-SHARED = 0.01
-"""At most this share of the audit's rows may be among the training rows; data sets do hold a few pictures twice."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ def hardening_of(model: FileModel, path: Path, *, epochs: int | None = None, tru
         )
     audited = loader.data(model.data, model.seed, "data")
     target = _torch(loader.target(model.target, audited.classes), source)
-    rows = loader.data(_like(table.data, model.data), model.seed, "harden", "data")
+    rows = loader.data(like(table.data, model.data), model.seed, "harden", "data")
     with source.blaming("harden", "data"):
         check_apart(rows, audited)
     place, against = _against(model, table, source)
@@ -70,41 +65,11 @@ def hardening_of(model: FileModel, path: Path, *, epochs: int | None = None, tru
     return Hardening(target, rows, threat, attack, recipe)
 
 
-def check_apart(rows: Rows, audited: Rows) -> None:
-    """Refuse training rows that are those of the audit, or of other classes.
-
-    Raises:
-        BadPlan: they are.
-    """
-    if rows.classes != audited.classes:
-        raise BadPlan(
-            f"the classes are {', '.join(rows.classes[:5])}, and those of the audit {', '.join(audited.classes[:5])}; set classes on both"
-        )
-    if rows.shape != audited.shape:
-        raise BadPlan(f"the inputs have shape {rows.shape}, and those of the audit {audited.shape}")
-    known = set(map(_digest, rows.x))
-    both = sum(_digest(x) in known for x in audited.x)
-    if both > SHARED * len(audited):
-        raise BadPlan(
-            f"{both} of the audit's {len(audited)} rows are among the rows to train on; a model must be judged on rows it has never seen"
-        )
-
-
-def _digest(x: Tensor) -> bytes:
-    return hashlib.blake2b(x.numpy().tobytes(), digest_size=16).digest()
-
-
 def _torch(target: Target, source: Source) -> Torch:
     inner = target.target if isinstance(target, Restricted) else target
     if not isinstance(inner, Torch):
         raise source.told(("target", "load"), f"a {inner.kind} target cannot be trained; vauban harden needs a torch module", BadTarget)
     return inner
-
-
-def _like(table: DataTable, audited: DataTable) -> DataTable:
-    """The training rows are read with the classes, bounds and layout of the audit's, where nothing else is said."""
-    unsaid = [k for k in ("classes", "bounds") if getattr(table, k) is None] + (["layout"] if table.layout == "auto" else [])
-    return table.model_copy(update={k: getattr(audited, k) for k in unsaid})
 
 
 def _against(model: FileModel, table: HardenTable, source: Source) -> tuple[tuple[str | int, ...], ThreatTable]:

@@ -13,8 +13,10 @@ from vauban.errors import BadPlan, nearest
 Rows = list[dict[str, object]]
 
 
-def command(ctx: typer.Context, what: Annotated[str, typer.Argument(help="attacks, suites, doubts or outputs.")] = "attacks") -> None:
-    """List attacks with their settings, suites, doubts, or the kinds of output a model may have.
+def command(
+    ctx: typer.Context, what: Annotated[str, typer.Argument(help="attacks, defences, suites, doubts or outputs.")] = "attacks"
+) -> None:
+    """List attacks and defences with their settings, suites, doubts, or the kinds of output a model may have.
 
     \b
     vauban list attacks
@@ -26,6 +28,8 @@ def command(ctx: typer.Context, what: Annotated[str, typer.Argument(help="attack
     out.write(rows)
     if what == "attacks":
         out.table(("name", "access", "on", "what it does"), map(_attack, rows))
+    elif what == "defences":
+        out.table(("name", "family", "what it does", "how it is attacked"), map(_defence, rows))
     else:
         out.table(list(rows[0]), [[_cell(v) for v in row.values()] for row in rows])
 
@@ -46,6 +50,24 @@ def attacks() -> Rows:
             "settings": {n: p.default for n, p in recipe.parameters.items()},
         }
         for name, recipe in sorted(everything.items())
+    ]
+
+
+def defences() -> Rows:
+    """Every registered defence with its facts."""
+    from vauban.defences import DEFENCES
+
+    return [
+        {
+            "name": name,
+            "family": design.facts.family,
+            "claims": design.facts.claims,
+            "adaptive": design.facts.adaptive,
+            "paper": design.facts.paper,
+            "summary": design.facts.summary,
+            "settings": {n: None if p.default is p.empty else p.default for n, p in design.parameters.items()},
+        }
+        for name, design in sorted(DEFENCES.items())
     ]
 
 
@@ -79,7 +101,7 @@ def outputs() -> Rows:
     return [{"name": name, "meaning": meaning} for name, meaning in OUTPUTS.items()]
 
 
-LISTS: dict[str, Callable[[], Rows]] = {"attacks": attacks, "suites": suites, "doubts": doubts, "outputs": outputs}
+LISTS: dict[str, Callable[[], Rows]] = {"attacks": attacks, "defences": defences, "suites": suites, "doubts": doubts, "outputs": outputs}
 
 
 def _attack(row: dict[str, object]) -> list[str]:
@@ -87,6 +109,10 @@ def _attack(row: dict[str, object]) -> list[str]:
     on = row["perturbations"]
     lines = [str(kind) for kind in on] if isinstance(on, list) else []
     return [str(row["name"]), str(row["access"]), "\n".join(lines), f"{row['summary']}\n{row['paper']}"]
+
+
+def _defence(row: dict[str, object]) -> list[str]:
+    return [str(row["name"]), str(row["family"]), f"{row['summary']}\n{row['paper']}", str(row["adaptive"])]
 
 
 def _cell(value: object) -> str:

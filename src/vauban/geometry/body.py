@@ -99,10 +99,17 @@ class Body(ABC):
         `room` = (down, up), how far each feature may still move, lets the sparse norms spend on features that can.
         """
 
+    def norm(self, d: Tensor, features: int) -> Tensor:
+        """The size of changes d (..., *shape of `features` dimensions), in their type."""
+        return norms_of_rows(d, self.p, features)
+
+    def together(self, sizes: Tensor) -> Tensor:
+        """Sizes of changes (..., *shape), 0 or more, summed over what counts as one change; broadcasts against them."""
+        return sizes
+
     def distance(self, x0: Tensor, x: Tensor) -> Tensor:
-        """The Lp distance of each row, float64."""
-        features = x0.ndim - 1
-        return norms_of_rows(float64(x) - float64(x0), self.p, features)
+        """The size of each row's change, float64."""
+        return self.norm(float64(x) - float64(x0), x0.ndim - 1)
 
     def outside(self, x: Tensor, x0: Tensor) -> Tensor:
         """How far the worst feature of each row lies outside the box, or off the mask, float64; 0 when inside."""

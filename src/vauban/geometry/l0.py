@@ -1,4 +1,4 @@
-"""The L0 ball: at most eps features change."""
+"""The L0 balls: at most eps features change, or at most eps pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vauban.geometry.body import Body
+from vauban.geometry.body import Body, float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,24 +24,42 @@ class L0(Body):
             return boxed
         return torch.where(self._kept(boxed - x0, self.eps, x0.ndim - 1), boxed, x0)
 
-    @staticmethod
-    def _kept(d: Tensor, radius: float | Tensor, features: int) -> Tensor:
+    def _kept(self, d: Tensor, radius: float | Tensor, features: int) -> Tensor:
         return largest(d.flatten(d.ndim - features).abs(), radius).view(d.shape)
 
     def cut(self, d: Tensor, radius: float | Tensor, features: int) -> Tensor:
         return torch.where(self._kept(d, radius, features), d, 0.0)
 
     def steepest(self, gradient: Tensor, size: float | Tensor = 1.0, room: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """`size` features, each to the end of its room (or by 1): those with the largest gain."""
-        flat = gradient.flatten(1)
-        reach = torch.ones_like(flat) if room is None else torch.where(flat > 0, room[1].flatten(1), room[0].flatten(1))
-        move = flat.sign() * reach
-        return torch.where(largest(flat * move, size), move, 0.0).view_as(gradient)
+        """`size` features (or pixels), each to the end of its room (or by 1): those with the largest gain."""
+        move = furthest(gradient, room)
+        gain = self.together(gradient * move)
+        return torch.where(largest(gain.flatten(1), size).view_as(gain), move, 0.0)
 
     @property
     def tolerance(self) -> float:
         """Counts are exact: nothing is forgiven."""
         return 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels(L0):
+    """At most eps pixels of an image (channels, height, width) change, each of their channels anywhere in the box."""
+
+    def norm(self, d: Tensor, features: int) -> Tensor:
+        return (d != 0).any(-3).flatten(-2).sum(-1).to(d.dtype)
+
+    def together(self, sizes: Tensor) -> Tensor:
+        return sizes.sum(-3, keepdim=True)
+
+    def _kept(self, d: Tensor, radius: float | Tensor, features: int) -> Tensor:
+        moved = self.together(float64(d).square())
+        return largest(moved.flatten(-3), radius).view_as(moved).to(d.device)
+
+
+def furthest(gradient: Tensor, room: tuple[Tensor, Tensor] | None) -> Tensor:
+    """The change, each feature for itself, that raises a linear function most: to the end of its room = (down, up), or by 1 where none is told."""
+    return gradient.sign() * (1.0 if room is None else torch.where(gradient > 0, room[1], room[0]))
 
 
 def largest(values: Tensor, count: float | Tensor) -> Tensor:

@@ -7,14 +7,15 @@ from torch import Tensor
 
 from vauban.errors import BadPlan
 from vauban.geometry.body import Body
-from vauban.geometry.l0 import L0
+from vauban.geometry.l0 import L0, Pixels
 from vauban.geometry.l1 import L1
 from vauban.geometry.l2 import L2
 from vauban.geometry.linf import Linf
+from vauban.geometry.patch import Window
 from vauban.geometry.space import Space
 from vauban.geometry.tables import check_rows, tabular_of
 from vauban.geometry.transformed import Transformed
-from vauban.threat import Ball, Edits, Features, Perturbation, Transformations
+from vauban.threat import Ball, Edits, Features, Patch, Perturbation, Transformations
 
 BODIES: dict[float, type[Body]] = {body.p: body for body in (Linf, L2, L1, L0)}
 
@@ -34,17 +35,38 @@ class Plain:
         return v
 
 
-def body_of(ball: Ball | Features, x: Tensor) -> Body:
-    """The ball in the shape, dtype and device of the rows x (n, *shape).
+def body_of(ball: Ball | Patch | Features, x: Tensor) -> Body:
+    """The ball, or patch, in the shape, dtype and device of the rows x (n, *shape).
 
     Raises:
-        BadPlan: bounds, mask or features have neither one value nor one for each feature, or eps reaches beyond the whole box.
+        BadPlan: bounds, mask or features have neither one value nor one for each feature, eps reaches beyond the whole box, a patch beyond the
+            image, or pixels are to be counted where there are none.
     """
     if isinstance(ball, Features):
         return tabular_of(ball, x)
-    body = BODIES[ball.norm](ball.eps, _bound(ball.lo, "lo", x), _bound(ball.hi, "hi", x), _mask(ball.mask, x))
-    if body.p == 0 and body.eps < float("inf") and body.eps > x[0].numel():
-        raise BadPlan(f"eps = {body.eps:g} features is more than the {x[0].numel()} an input has")
+    box = _bound(ball.lo, "lo", x), _bound(ball.hi, "hi", x), _mask(ball.mask, x)
+    if isinstance(ball, Patch):
+        tall, wide = _pixels(x, "a patch")
+        if ball.size[0] > tall or ball.size[1] > wide:
+            raise BadPlan(f"patch of {ball.size[0]} x {ball.size[1]} pixels is larger than the image, {tall} x {wide}; give a smaller one")
+        return Window(ball.eps, *box, sides=ball.size)
+    if ball.pixels:
+        tall, wide = _pixels(x, "pixels = true")
+        return _counted(Pixels(ball.eps, *box), tall * wide, "pixels")
+    body = BODIES[ball.norm](ball.eps, *box)
+    return _counted(body, x[0].numel(), "features") if body.p == 0 else body
+
+
+def _pixels(x: Tensor, what: str) -> tuple[int, int]:
+    """Height and width of the images x."""
+    if x.ndim != 4:
+        raise BadPlan(f"{what} needs images (channels, height, width); these inputs have shape {tuple(x.shape[1:])}")
+    return x.shape[2], x.shape[3]
+
+
+def _counted(body: Body, most: int, what: str) -> Body:
+    if most < body.eps < float("inf"):
+        raise BadPlan(f"eps = {body.eps:g} {what} is more than the {most} an input has")
     return body
 
 

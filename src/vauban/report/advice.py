@@ -44,6 +44,10 @@ ADVICE = {
     "scores-beat-gradients": (
         "A search by scores did better than gradients, so the gradients mislead. Declare a surrogate, and keep the search in the campaign."
     ),
+    "adaptive-weaker-than-oblivious": (
+        "The stand-in for the defence gives worse gradients than ignoring the defence does. Give it a better one (a differentiable form of the step, "
+        "more draws) before its number is believed."
+    ),
     "transfer-beats-gradients": (
         "Gradients of another model did better than those that attacks were given. Give that model as the surrogate."
     ),

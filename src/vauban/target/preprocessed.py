@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from vauban.noise import RowNoise
+from vauban.target.around import Around
 from vauban.target.base import Surrogate, Target
 from vauban.target.surrogates import StraightThrough, default_surrogate
 
 
-class Preprocessed(Target):
+class Preprocessed(Around):
     """What answers is the target, what it is asked about is `step(x)`; gradients go straight through the step (BPDA) or through its code.
 
     Args:
@@ -40,10 +40,8 @@ class Preprocessed(Target):
         backward: Callable[[Tensor], Tensor] | None = None,
         differentiable: bool = False,
     ) -> None:
-        self.step, self.target, self.differentiable = step, target, differentiable
-        self.access, self.name, self.outputs, self.reject = target.access, target.name, target.outputs, target.reject
-        self.randomised, self.device, self.classes = target.randomised, target.device, target.classes
-        self.refuses, self.metered = target.refuses, target.metered
+        super().__init__(target)
+        self.step, self.differentiable = step, differentiable
         self._stand_in = self._behind(backward)
 
     def _behind(self, backward: Callable[[Tensor], Tensor] | None) -> Surrogate | None:
@@ -66,21 +64,18 @@ class Preprocessed(Target):
             return self.target.labels(self.step(x), draw)
 
     def smooth(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
-        return self.target.smooth(self.step(x), draw) if self.differentiable else super().smooth(x, draw)
-
-    def held(self) -> AbstractContextManager[None]:
-        return self.target.held()
+        return self.target.smooth(self.step(x), draw) if self.differentiable else Target.smooth(self, x, draw)
 
     def prepare(self, x: Tensor) -> None:
         with torch.no_grad():
             self.target.prepare(self.step(x))
         self.outputs, self.classes = self.target.outputs, self.target.classes
 
+    def wire(self, x: Tensor, clean: Tensor | None = None) -> Tensor:
+        return x
+
     def sha256(self) -> str:
         """The target's, with the name of the step; empty where the target has none."""
         inner = self.target.sha256()
         step = f"{getattr(self.step, '__module__', '')}.{getattr(self.step, '__qualname__', type(self.step).__qualname__)}"
         return hashlib.sha256(f"{step} {inner}".encode()).hexdigest() if inner else ""
-
-    def parameters_count(self) -> int | None:
-        return self.target.parameters_count()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import ClassVar
 
 from torch import Tensor
 
 from vauban.errors import NotGranted
 from vauban.noise import RowNoise
+from vauban.target.around import Around
 from vauban.target.base import Surrogate, Target
 from vauban.threat import Access
 
@@ -27,7 +27,7 @@ def restrict(target: Target, access: str | Access) -> Target:
     return target if wanted == target.access else Restricted(target, wanted)
 
 
-class Restricted(Target):
+class Restricted(Around):
     """A target that shows less than it could. Made by `restrict`.
 
     `labels` answers at every level, "none" too: the referee needs it, and what the attacker sees is the oracle's to withhold.
@@ -36,10 +36,8 @@ class Restricted(Target):
     kind: ClassVar[str] = "restricted"
 
     def __init__(self, target: Target, access: Access) -> None:
-        self.target, self.access = target, access
-        self.name, self.reject, self.randomised, self.device = target.name, target.reject, target.randomised, target.device
-        self.outputs, self.classes, self.refuses = target.outputs, target.classes, target.refuses
-        self.metered = target.metered
+        super().__init__(target)
+        self.access = access
 
     @property
     def surrogate(self) -> Surrogate | None:
@@ -51,28 +49,12 @@ class Restricted(Target):
             raise NotGranted(f"{self.name}: restricted to {self.access.name.lower()} access, it shows no scores")
         return self.target.scores(x, draw)
 
-    def labels(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
-        return self.target.labels(x, draw)
-
     def smooth(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
         if self.access < Access.GRADIENT:
             raise NotGranted(f"{self.name}: restricted to {self.access.name.lower()} access, it shows no gradient; give a surrogate")
         return self.target.smooth(x, draw)
 
-    def held(self) -> AbstractContextManager[None]:
-        return self.target.held()
-
     def prepare(self, x: Tensor) -> None:
-        self.target.prepare(x)
-        self.outputs, self.classes = self.target.outputs, self.target.classes
+        super().prepare(x)
         if self.classes is None and self.target.access >= Access.SCORE and not self.refuses:
             self.classes = self.target.scores(x[:1]).shape[1]
-
-    def wire(self, x: Tensor, clean: Tensor | None = None) -> Tensor:
-        return self.target.wire(x, clean)
-
-    def sha256(self) -> str:
-        return self.target.sha256()
-
-    def parameters_count(self) -> int | None:
-        return self.target.parameters_count()

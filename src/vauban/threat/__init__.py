@@ -6,7 +6,7 @@ from vauban.threat.exact import exact, written
 from vauban.threat.features import Feature, Features
 from vauban.threat.goal import Goal
 from vauban.threat.norms import INF, NORMS, norm_of
-from vauban.threat.perturbation import Ball, Perturbation, Transformations
+from vauban.threat.perturbation import Ball, Patch, Perturbation, Transformations
 from vauban.threat.threat import Threat
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Feature",
     "Features",
     "Goal",
+    "Patch",
     "Perturbation",
     "Threat",
     "Transformations",

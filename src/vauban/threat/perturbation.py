@@ -1,4 +1,4 @@
-"""What the attacker may do to an input: an Lp ball inside a box, a set of transformations, changes to the features of a table, or edits of a text."""
+"""What the attacker may do to an input: an Lp ball inside a box, a patch, transformations, changes to the features of a table, or edits of a text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
+from operator import index
+from typing import SupportsIndex, cast
 
 from vauban.errors import BadPlan
 from vauban.threat.edits import Edits
@@ -37,12 +38,13 @@ class Ball:
         norm: inf, 2, 1 or 0, or "linf", "l2", "l1", "l0".
         lo, hi: the box: scalars, or one value for each feature of an input in C order (lists and arrays are accepted).
         mask: one truth value a feature, in C order: which features may change; None means all.
+        pixels: for L0, whether eps counts pixels (all channels of one place in an image) instead of features.
 
     Raises:
-        BadPlan: eps is not positive or larger than the input range, the box is empty, or the norm is unknown.
+        BadPlan: eps is not positive or larger than the input range, the box is empty, the norm is unknown, or pixels are counted in another norm.
 
-    >>> Ball("8/255").text()
-    'Linf within 8/255'
+    >>> Ball("8/255").text(), Ball(10, "l0", pixels=True).text()
+    ('Linf within 8/255', 'L0 within 10 pixels')
     """
 
     eps: float = INF
@@ -50,50 +52,95 @@ class Ball:
     lo: Bound = 0.0
     hi: Bound = 1.0
     mask: tuple[bool, ...] | None = None
+    pixels: bool = False
 
     def __init__(
-        self, eps: Number = INF, norm: float | str = INF, lo: object = 0.0, hi: object = 1.0, mask: Iterable[bool] | None = None
+        self,
+        eps: Number = INF,
+        norm: float | str = INF,
+        lo: object = 0.0,
+        hi: object = 1.0,
+        mask: Iterable[bool] | None = None,
+        pixels: bool = False,
     ) -> None:
         set_ = object.__setattr__
         set_(self, "eps", exact(eps, "eps"))
         set_(self, "norm", norm_of(norm))
         set_(self, "lo", _flat(lo, "lo"))
         set_(self, "hi", _flat(hi, "hi"))
-        ravel = getattr(mask, "ravel", None)
-        flat = cast("Iterable[bool] | None", ravel() if callable(ravel) else mask)
-        set_(self, "mask", None if flat is None else tuple(bool(m) for m in flat))
+        set_(self, "mask", _marks(mask))
+        set_(self, "pixels", bool(pixels))
         self._check()
 
     def _check(self) -> None:
         lows, highs = _many(self.lo), _many(self.hi)
-        if len(lows) > 1 and len(highs) > 1 and len(lows) != len(highs):
-            raise BadPlan(f"bounds: lo has {len(lows)} values and hi has {len(highs)}; give one for each feature, or a single number")
-        if not all(map(math.isfinite, (*lows, *highs))):
-            raise BadPlan(f"bounds: the box [{min(lows):g}, {max(highs):g}] has no end; give the range that inputs really have")
-        width = [
-            h - low
-            for low, h in zip(lows * (len(highs) if len(lows) == 1 else 1), highs * (len(lows) if len(highs) == 1 else 1), strict=True)
-        ]
-        if min(width) < 0 or max(width) <= 0:
-            raise BadPlan(f"bounds: the box [{min(lows):g}, {max(highs):g}] is empty; lo must be below hi")
+        width = _widths(lows, highs)
+        if self.pixels and self.norm != 0:
+            raise BadPlan(f'pixels are counted in L0, and the norm is {self.kind}; say norm = "l0", or leave pixels out')
         if not self.eps > 0:
             raise BadPlan(f'eps = {written(self.eps)} must be positive, such as "8/255"')
         if self.norm == INF and INF > self.eps > max(width):
             hint = f'; did you mean "{self.eps:g}/255"?' if max(width) == 1 and 1 < self.eps <= 255 else ""
             raise BadPlan(f"eps = {written(self.eps)} is larger than the input range [{min(lows):g}, {max(highs):g}]{hint}")
         if self.norm == 0 and self.eps < 1:
-            raise BadPlan(f"eps = {written(self.eps)} changes no feature: an L0 radius counts features and must be at least 1")
-        if self.mask is not None and not any(self.mask):
-            raise BadPlan("mask: no feature may change; mark at least one as true")
+            what = "pixel" if self.pixels else "feature"
+            raise BadPlan(f"eps = {written(self.eps)} changes no {what}: an L0 radius counts {what}s and must be at least 1")
 
     @property
     def kind(self) -> str:
-        """Its name among perturbations: "linf", "l2", "l1" or "l0"."""
-        return next(name for name, p in NORMS.items() if p == self.norm)
+        """Its name among perturbations: "linf", "l2", "l1", "l0", or "pixels" where L0 counts those."""
+        return "pixels" if self.pixels and self.norm == 0 else next(name for name, p in NORMS.items() if p == self.norm)
 
     def text(self) -> str:
-        name = self.kind.replace("l", "L")
-        return f"{name} at any size" if self.eps == INF else f"{name} within {written(self.eps)}"
+        name = "L0" if self.norm == 0 else self.kind.replace("l", "L")
+        if self.eps == INF:
+            return f"{name} at any size{', in pixels' if self.pixels else ''}"
+        return f"{name} within {written(self.eps)}{_pixels(self.eps) if self.pixels else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Any change inside one rectangular window of an image, placed anywhere (Brown et al. 2017, arXiv:1712.09665).
+
+    An input is (channels, height, width). The attacker chooses the place, and every value of every channel within the box.
+
+    Attributes:
+        size: (height, width) of the window, in pixels; one number for a square.
+        lo, hi: the box: scalars, or one value for each feature of an input in C order (lists and arrays are accepted).
+        mask: one truth value a feature, in C order: which features may change; None means all. The window may lie anywhere.
+
+    Raises:
+        BadPlan: a side is no whole number of pixels, or none, or the box is empty.
+
+    >>> Patch(5).text(), Patch((3, 8)).size
+    ('patch of 5 x 5 pixels anywhere', (3, 8))
+    """
+
+    size: tuple[int, int]
+    lo: Bound = 0.0
+    hi: Bound = 1.0
+    mask: tuple[bool, ...] | None = None
+
+    def __init__(self, size: int | Iterable[int], lo: object = 0.0, hi: object = 1.0, mask: Iterable[bool] | None = None) -> None:
+        set_ = object.__setattr__
+        set_(self, "size", _sides(size))
+        set_(self, "lo", _flat(lo, "lo"))
+        set_(self, "hi", _flat(hi, "hi"))
+        set_(self, "mask", _marks(mask))
+        _widths(_many(self.lo), _many(self.hi))
+
+    @property
+    def kind(self) -> str:
+        """Its name among perturbations: "patch"."""
+        return "patch"
+
+    @property
+    def eps(self) -> float:
+        """Its longer side in pixels: what the size of a change is measured against."""
+        return float(max(self.size))
+
+    def text(self) -> str:
+        return f"patch of {self.size[0]} x {self.size[1]} pixels anywhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +187,47 @@ class Transformations:
         return f"rotation within {self.rotation:g} degrees, translation within {self.translation:.0%} of the frame"
 
 
-Perturbation = Ball | Transformations | Features | Edits
+Perturbation = Ball | Patch | Transformations | Features | Edits
 
 
 def _many(bound: Bound) -> tuple[float, ...]:
     return bound if isinstance(bound, tuple) else (bound,)
+
+
+def _widths(lows: tuple[float, ...], highs: tuple[float, ...]) -> list[float]:
+    """The range of each feature; raises `BadPlan` where there is none."""
+    if len(lows) > 1 and len(highs) > 1 and len(lows) != len(highs):
+        raise BadPlan(f"bounds: lo has {len(lows)} values and hi has {len(highs)}; give one for each feature, or a single number")
+    if not all(map(math.isfinite, (*lows, *highs))):
+        raise BadPlan(f"bounds: the box [{min(lows):g}, {max(highs):g}] has no end; give the range that inputs really have")
+    count = max(len(lows), len(highs))
+    width = [h - low for low, h in zip(lows * (count // len(lows)), highs * (count // len(highs)), strict=True)]
+    if min(width) < 0 or max(width) <= 0:
+        raise BadPlan(f"bounds: the box [{min(lows):g}, {max(highs):g}] is empty; lo must be below hi")
+    return width
+
+
+def _marks(mask: Iterable[bool] | None) -> tuple[bool, ...] | None:
+    """A mask in C order, from lists or arrays."""
+    ravel = getattr(mask, "ravel", None)
+    flat = cast("Iterable[bool] | None", ravel() if callable(ravel) else mask)
+    if flat is None:
+        return None
+    marks = tuple(bool(m) for m in flat)
+    if not any(marks):
+        raise BadPlan("mask: no feature may change; mark at least one as true")
+    return marks
+
+
+def _sides(size: int | Iterable[int]) -> tuple[int, int]:
+    """Height and width of a window from one number or two."""
+    said = cast("object", size)  # as a person may have written it
+    given = list(cast("Iterable[object]", said)) if isinstance(said, Iterable) and not isinstance(said, str) else [said, said]
+    whole = [index(s) for s in given if isinstance(s, SupportsIndex) and not isinstance(s, bool)]
+    if len(given) != 2 or len(whole) != 2 or min(whole) < 1:
+        raise BadPlan(f"patch = {said!r} must be the side of a square in pixels, a whole number of 1 or more, or [height, width]")
+    return whole[0], whole[1]
+
+
+def _pixels(count: float) -> str:
+    return " pixel" if count == 1 else " pixels"

@@ -50,7 +50,7 @@ class Threat:
     def ball(self) -> Ball:
         """The Lp ball, where the perturbation is one; raises `BadPlan` otherwise."""
         if not isinstance(self.perturbation, Ball):
-            raise BadPlan(f"threat {self.name!r} allows transformations, not an Lp ball")
+            raise BadPlan(f"threat {self.name!r} allows {self.perturbation.kind}, not an Lp ball")
         return self.perturbation
 
     def text(self) -> str:

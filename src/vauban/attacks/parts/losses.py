@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vauban.doors import Aim, Loss
 
-LossName = Literal["cross-entropy", "margin", "dlr", "probability-margin"]
+LossName = Literal["cross-entropy", "margin", "dlr", "probability-margin", "selective"]
 
 
 def cross_entropy(aim: Aim, z: Tensor) -> Tensor:
@@ -58,4 +58,25 @@ def probability_margin(aim: Aim, z: Tensor) -> Tensor:
     return aim.margin(z.softmax(1))
 
 
-LOSSES: dict[LossName, Loss] = {"cross-entropy": cross_entropy, "margin": margin, "dlr": dlr, "probability-margin": probability_margin}
+def selective(aim: Aim, z: Tensor) -> Tensor:
+    """First a winning class ahead of all others, then ahead of rejection (selective gradients: Bryniarski et al. 2021, arXiv:2106.15023).
+
+    The margin itself where the target cannot reject. Below -1 while the answer would not be a success without the detector; from there up to 1
+    with how far the winning class is ahead of rejection.
+    """
+    if aim.reject is None:
+        return aim.margin(z)
+    best, rejected = z.masked_fill(aim.loses, -torch.inf).amax(1), z[:, aim.reject]
+    others = aim.wins.clone()
+    others[:, aim.reject] = True
+    ahead, accepted = best - z.masked_fill(others, -torch.inf).amax(1), best - rejected
+    return torch.where(ahead > 0, accepted / (1 + accepted.abs()), ahead - 1)
+
+
+LOSSES: dict[LossName, Loss] = {
+    "cross-entropy": cross_entropy,
+    "margin": margin,
+    "dlr": dlr,
+    "probability-margin": probability_margin,
+    "selective": selective,
+}

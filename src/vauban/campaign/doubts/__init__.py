@@ -1,6 +1,7 @@
 """Signs that a number flatters the target, each looked for after the attacks under a threat are done. A page each: docs/doubts.md."""
 
 from vauban.campaign.doubts.answers import batch_dependent, not_a_number, not_deterministic, too_few_draws, wrong_output_kind
+from vauban.campaign.doubts.defended import adaptive_weaker_than_oblivious
 from vauban.campaign.doubts.evidence import access_not_used, budget_too_small, time_limit, too_few_rows, unverified
 from vauban.campaign.doubts.gradients import finite_differences_disagree, interrupted_graph, noisy_loss_surface, zero_gradients
 from vauban.campaign.doubts.inference import optimises_at_inference
@@ -40,6 +41,7 @@ DOUBTERS: tuple[Doubter, ...] = (
     noise_beats_gradients,
     scores_beat_gradients,
     transfer_beats_gradients,
+    adaptive_weaker_than_oblivious,
     labels_beat_scores,
     access_not_used,
     budget_too_small,

@@ -13,6 +13,7 @@ from torch import Tensor
 from vauban.attacks import Attack, find
 from vauban.campaign.doubts.scene import Scene
 from vauban.campaign.doubts.trace import Trace, trace
+from vauban.campaign.owed import NAIVE
 from vauban.doors import Oracle
 from vauban.geometry import body_of
 from vauban.noise import RowNoise
@@ -93,8 +94,11 @@ class Probe:
 
     @property
     def many_steps(self) -> Attack:
-        """The many-step attack of this kind of perturbation."""
-        return find("fmn" if self.siege.threat.perturbation.kind == "l0" else "pgd").bind()
+        """The many-step attack of this kind of perturbation. Where the target can reject, it first makes the answer wrong and
+        then accepted: cross-entropy is as content with a rejection as with a wrong answer."""
+        if self.siege.threat.perturbation.kind == "l0":
+            return find("fmn").bind()
+        return find("pgd").bind(loss="selective") if self.plan.target.reject is not None else find("pgd").bind()
 
     @cached_property
     def one_step(self) -> Trace:
@@ -113,8 +117,8 @@ class Probe:
         return self.broken(find("uniform-noise").bind())
 
     def fell_to(self, *access: Access) -> Tensor:
-        """Rows that fell in the campaign to an attack that asks for exactly this, bool."""
-        places = [place for place, a in enumerate(self.siege.attacks) if a.facts.access in access and not a.facts.proof]
+        """Rows that fell in the campaign to an attack that asks for exactly this and knows what it attacks, bool."""
+        places = [place for place, a in enumerate(self.siege.attacks) if a.facts.access in access and not a.facts.proof and a.name != NAIVE]
         hit = self.scene.rows[np.isin(self.scene.by, places)]
         return torch.isin(self.ids, torch.from_numpy(hit))
 

@@ -13,6 +13,7 @@ from vauban.campaign.doubts.scene import Scene
 from vauban.campaign.record import Doubt
 from vauban.measure import mcnemar
 from vauban.target import Surrogate, Target, Torch, default_surrogate
+from vauban.target.around import worn_by
 from vauban.threat import Access
 
 LEVEL = 0.05
@@ -99,7 +100,7 @@ def _bases(probe: Probe) -> Iterator[tuple[str, Surrogate]]:
     if given is not None:
         return
     target = probe.plan.target
-    for value in vars(target).values():
+    for value in () if worn_by(target) else vars(target).values():  # of a defence, the oblivious attack has tried it
         inner = default_surrogate(value) if isinstance(value, Target) else None
         if inner is not None and inner is not probe.surrogate:
             yield "the model behind the defence", inner

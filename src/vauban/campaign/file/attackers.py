@@ -16,11 +16,13 @@ from vauban.campaign.file.features import features_of
 from vauban.campaign.file.guests import guests
 from vauban.campaign.file.model import AttackTable, FileModel, GoalTable, ThreatTable
 from vauban.campaign.file.source import Source
+from vauban.campaign.owed import completed
 from vauban.campaign.plan import Siege
 from vauban.data import Rows
 from vauban.errors import BadPlan, NotGranted
+from vauban.geometry import body_of
 from vauban.target import Mean, Surrogate, Target, Trees
-from vauban.threat import Access, Ball, Goal, Perturbation, Threat, Transformations, exact
+from vauban.threat import Access, Ball, Goal, Patch, Perturbation, Threat, Transformations, exact
 from vauban.user_code import find, is_code
 
 
@@ -84,7 +86,8 @@ class _Maker:
         with self.source.blaming("threat", self.place):
             radii = tuple(exact(r, "radii") for r in table.radii)
             samples = None if self.samples is None else (self.samples.x, self.samples.y)
-            return Siege(threat, (*chosen, *own), table.curve, surrogate, radii, table.session, table.day, samples)
+            asked = completed((*chosen, *own), threat, self.target, self.data.shape)
+            return Siege(threat, asked, table.curve, surrogate, radii, table.session, table.day, samples)
 
     def _attack(self, table: AttackTable, place: int, threat: Threat, granted: Access) -> Attack:
         with self.source.blaming("threat", self.place, "attack", place):
@@ -125,13 +128,25 @@ def _granted(threat: Threat, surrogate: Surrogate | None) -> Access:
 def _perturbation(table: ThreatTable, data: Rows, base: Path) -> Perturbation:
     if table.features is not None and table.eps is not None:
         return features_of(table.features, table.eps, table.norm or "linf", data, base)
+    mask = mask_of(table.mask, data.shape, base)
+    if table.patch is not None:
+        return _on_images(Patch(table.patch, data.lo, data.hi, mask), "patch", data)
     if table.eps is not None:
-        return Ball(table.eps, table.norm or "linf", data.lo, data.hi, mask_of(table.mask, data.shape, base))
+        ball = Ball(table.eps, table.norm or "linf", data.lo, data.hi, mask, pixels=table.pixels)
+        return _on_images(ball, "pixels", data) if table.pixels else ball
     if isinstance(data.lo, tuple) or isinstance(data.hi, tuple):
         raise BadPlan("rotation and translation need inputs with one range for all features; give bounds = [lo, hi] as two numbers")
     if data.kind != "image":
         raise BadPlan(f"rotation and translation need images; these inputs have shape {data.shape}")
     return Transformations(table.rotation or 0.0, table.translation or 0.0, data.lo, data.hi)
+
+
+def _on_images(said: Ball | Patch, key: str, data: Rows) -> Ball | Patch:
+    """What is said in pixels, which must be there, and as many."""
+    if data.kind != "image":
+        raise BadPlan(f"{key} needs images; these inputs have shape {data.shape}")
+    body_of(said, data.x[:1])
+    return said
 
 
 def _goal(table: ThreatTable, target: Target, data: Rows, base: Path) -> Goal:

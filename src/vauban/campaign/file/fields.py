@@ -106,6 +106,13 @@ def _mask(value: Any) -> Any:
     return value if flags is None else [bool(v) for v in flags]
 
 
+def _patch(value: Any) -> Any:
+    sides = cast("list[object]", value) if isinstance(value, list) else [value, value]
+    if len(sides) != 2 or not all(isinstance(s, int) and not isinstance(s, bool) and s >= 1 for s in sides):
+        raise ValueError("must be the side of a square in pixels, a whole number of 1 or more, or [height, width]")
+    return value
+
+
 def _goal(value: Any) -> Any:
     if value == "untargeted" or isinstance(value, dict) or hasattr(value, "wanted"):
         return value
@@ -170,6 +177,13 @@ MaskOf = Annotated[
     BeforeValidator(_mask),
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "boolean"}, "minItems": 1}, {"type": "string"}]}),
 ]
+SIDE = {"type": "integer", "minimum": 1}
+PatchSize = Annotated[
+    int | list[int],
+    BeforeValidator(_patch),
+    WithJsonSchema({"anyOf": [SIDE, {"type": "array", "items": SIDE, "minItems": 2, "maxItems": 2}]}),
+]
+"""The side of a square in pixels, or [height, width]."""
 Names = Annotated[
     list[str],
     BeforeValidator(_names),

@@ -14,7 +14,7 @@ TEXT_DATA = ("kind", "text")
 TEXT_THREAT = ("families", "metric", "protected", "pattern")
 NUMBER_TARGET = ("http", "mean", "std", "gradients")
 NUMBER_DATA = ("bounds", "x", "y", "layout")
-NUMBER_THREAT = ("mask", "rotation", "translation", "features", "surrogate", "samples", "radii")
+NUMBER_THREAT = ("mask", "pixels", "patch", "rotation", "translation", "features", "surrogate", "samples", "radii")
 ALL = 'kind = "text": texts can be checked and audited, and nothing else'
 """What is said to who wants more."""
 INSTEAD = {"http": "an endpoint is asked for texts by a function of a list of strings, which load names"}
@@ -40,7 +40,7 @@ def check_kinds(model: FileModel) -> None:
                 raise source.told((*where, key), f"{key} is about the texts under attack, which [data] names; leave it out")
     if model.data.kind == "text":
         _refuse(model, NUMBER_TARGET, NUMBER_DATA, NUMBER_THREAT, "{key} is about numbers, and the data are texts; leave it out")
-        for key, written in (("surrogate", bool(model.surrogate)), ("harden", model.harden is not None)):
+        for key, written in (("surrogate", bool(model.surrogate)), ("defence", bool(model.defence)), ("harden", model.harden is not None)):
             if written:
                 raise source.told((key,), f"{key} is for models that take numbers; leave it out", inside=False)
         for i, threat in enumerate(model.threat):
@@ -60,6 +60,7 @@ def _other_data(model: FileModel) -> Iterator[tuple[Where, DataTable]]:
     """Tables of data besides `[data]`."""
     if model.harden is not None and model.harden.data is not None:
         yield ("harden", "data"), model.harden.data
+    yield from ((("defence", i, "data"), d.data) for i, d in enumerate(model.defence) if d.data is not None)
     yield from ((("threat", i, "samples"), t.samples) for i, t in enumerate(model.threat) if t.samples is not None)
     yield from ((("surrogate", i, "train", "data"), s.train.data) for i, s in enumerate(model.surrogate) if s.train is not None)
 

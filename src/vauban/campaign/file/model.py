@@ -18,6 +18,7 @@ from vauban.campaign.file.fields import (
     Names,
     NormName,
     Numbers,
+    PatchSize,
     Pattern,
     Share,
     ThreatNorm,
@@ -109,6 +110,22 @@ class DataTable(Table):
     """The part to read, where the source has several, such as "test"."""
     layout: Literal["auto", "chw", "hwc", "hw", "vector", "series"] = "auto"
     """How the numbers of an input lie: channels first or last, or no image at all."""
+
+
+class DefenceTable(Table):
+    """A defence around the target. Every key besides `name` and `data` is a setting of it (`vauban list defences` names them)."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True, use_attribute_docstrings=True)
+
+    name: Annotated[str, Field(min_length=1)]
+    """The name of the defence, such as "jpeg", or "file.py:function" for one of your own."""
+    data: DataTable | None = None
+    """Clean rows to fit or calibrate it on, where it needs some. Never those of the audit, nor those the model was trained on."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the defence itself."""
+        return dict(self.model_extra or {})
 
 
 class TrainTable(Table):
@@ -212,6 +229,10 @@ class ThreatTable(Table):
     """Of texts: a regular expression; what it matches must stay likewise."""
     mask: MaskOf | None = None
     """Which features may change: true and false for each feature in C order, or a file "mask.npy" that fits the shape of an input."""
+    pixels: bool = False
+    """With norm "l0", of images: whether eps counts pixels, all channels of one place, instead of features."""
+    patch: PatchSize | None = None
+    """Instead of `eps`: any change inside one window of an image, placed anywhere: the side of a square in pixels, or [height, width]."""
     rotation: Annotated[float, Field(ge=0, le=180)] | None = None
     """Instead of `eps`: how far an image may be rotated either way, in degrees."""
     translation: Annotated[float, Field(ge=0, lt=1)] | None = None
@@ -250,13 +271,19 @@ class ThreatTable(Table):
 
     @model_validator(mode="after")
     def _one_perturbation(self) -> ThreatTable:
-        ball = [k for k in ("eps", "norm", "mask") if getattr(self, k) is not None]
-        moved = [k for k in ("rotation", "translation") if getattr(self, k) is not None]
-        if ball and moved:
-            raise ValueError(f"{moved[0]} and {ball[0]} exclude each other; make two threats of them")
-        if self.features is not None and (moved or self.mask is not None):
-            raise ValueError(f"features and {moved[0] if moved else 'mask'} exclude each other; name what may not change in features.fixed")
-        if not moved and self.eps is None:
+        def said(*keys: str) -> list[str]:
+            return [k for k in keys if getattr(self, k) is not None and getattr(self, k) is not False]
+
+        ball, moved, masked = said("eps", "norm", "pixels"), said("rotation", "translation"), said("mask")
+        if self.patch is not None and (ball or moved or self.features is not None):
+            raise ValueError(f"patch and {[*ball, *moved, 'features'][0]} exclude each other; make two threats of them")
+        if moved and (ball or masked):
+            raise ValueError(f"{moved[0]} and {[*ball, *masked][0]} exclude each other; make two threats of them")
+        if self.features is not None and (moved or masked):
+            raise ValueError(f"features and {[*moved, *masked][0]} exclude each other; name what may not change in features.fixed")
+        if self.features is not None and self.pixels:
+            raise ValueError("features and pixels exclude each other; a table has no pixels")
+        if not moved and self.eps is None and self.patch is None:
             raise ValueError('eps is missing; say how far an input may be moved, such as eps = "8/255"')
         return self
 
@@ -338,6 +365,8 @@ class FileModel(Table):
     seed: Seed = 0
     """Of all random numbers."""
     target: TargetTable
+    defence: list[DefenceTable] = Field(default=[])
+    """What stands around the target, each around what the ones before it gave: an input meets the last one first."""
     data: DataTable
     surrogate: list[SurrogateTable] = Field(default=[])
     """Models of the attacker's own."""

@@ -12,6 +12,7 @@ from vauban.attacks.trained import Trained
 from vauban.campaign.file import kinds
 from vauban.campaign.file.attackers import sieges_of
 from vauban.campaign.file.classes import class_index
+from vauban.campaign.file.defended import defended
 from vauban.campaign.file.guests import guests
 from vauban.campaign.file.model import DataTable, FileModel, ModelTable, SurrogateTable, TargetTable, TrainTable
 from vauban.campaign.file.read import check_names
@@ -157,7 +158,7 @@ def plan_of(model: FileModel, path: str | Path | None = None, *, trust_pickle: b
     check_names(model)
     loader = Loader(source, trust_pickle)
     data = loader.data(model.data, model.seed, "data")
-    target = loader.target(model.target, data.classes, data)
+    target = defended(loader, model, loader.target(model.target, data.classes, data), data)
     surrogates = {table.name: loader.surrogate(table, i, target, model.seed) for i, table in enumerate(model.surrogate)}
     samples = {i: loader.data(t.samples, model.seed, "threat", i, "samples") for i, t in enumerate(model.threat) if t.samples is not None}
     sieges = sieges_of(model, source, target, data, surrogates, samples)

@@ -28,6 +28,7 @@ from vauban.campaign.file.locate import Where, line_at, lines_of
 from vauban.campaign.file.model import (
     AttackTable,
     DataTable,
+    DefenceTable,
     FeaturesTable,
     FileModel,
     GoalTable,
@@ -43,6 +44,7 @@ from vauban.errors import BadPlan, VaubanError, nearest
 
 TABLES: dict[str, type[BaseModel]] = {
     "target": TargetTable,
+    "defence": DefenceTable,
     "data": DataTable,
     "surrogate": SurrogateTable,
     "threat": ThreatTable,

@@ -10,12 +10,13 @@ from typing import Any, cast
 
 from vauban.attacks import Attack
 from vauban.attacks.trained import Trained
-from vauban.campaign.file.model import FileModel, ModelTable, TargetTable
+from vauban.campaign.file.model import DefenceTable, FileModel, ModelTable, TargetTable
 from vauban.campaign.plan import Siege
 from vauban.data import Rows, fingerprint
 from vauban.target import Surrogate, Target
+from vauban.target.around import Worn, worn_by
 from vauban.target.surrogates import Own
-from vauban.threat import NORMS, Ball, Edits, Features, Goal, Perturbation
+from vauban.threat import NORMS, Ball, Edits, Features, Goal, Patch, Perturbation
 from vauban.user_code import is_code
 from vauban.version import __version__
 
@@ -30,6 +31,7 @@ def resolved_of(
         "title": model.title,
         "seed": model.seed,
         "target": _target(model.target, target),
+        "defences": [_defence(table, worn) for table, worn in zip(model.defence, worn_by(target), strict=True)],
         "data": _data(model, data),
         "surrogates": stands,
         "threats": [_siege(siege, list(table.surrogate or ())) for siege, table in zip(sieges, model.threat, strict=True)],
@@ -66,6 +68,11 @@ def _target(table: TargetTable, target: Target) -> dict[str, object]:
         "device": str(target.device),
     }
     return {**table.model_dump(exclude={"http"}), **_endpoint(table, PACE, without=True), **facts, "sha256": target.sha256()}
+
+
+def _defence(table: DefenceTable, worn: Worn) -> dict[str, object]:
+    data = None if table.data is None else table.data.model_dump()
+    return {"name": worn.name, "settings": _plain(dict(worn.settings)), "data": data}
 
 
 def _surrogate(table: ModelTable, surrogate: Surrogate) -> dict[str, object]:
@@ -117,6 +124,9 @@ def _perturbation(perturbation: Perturbation) -> dict[str, object]:
     if isinstance(perturbation, Ball):
         mask = perturbation.mask
         return {"kind": perturbation.kind, "eps": _plain(perturbation.eps), "mask": None if mask is None else _digest(bytes(mask))}
+    if isinstance(perturbation, Patch):
+        mask = perturbation.mask
+        return {"kind": perturbation.kind, "size": list(perturbation.size), "mask": None if mask is None else _digest(bytes(mask))}
     if isinstance(perturbation, Features):
         norm = next(name for name, p in NORMS.items() if p == perturbation.norm)
         columns = [f"{c.name} {c.kind} {c.lo!r} {c.hi!r} {c.change} {c.group} {c.size!r}" for c in perturbation.columns]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from vauban.campaign.plan import Plan
-from vauban.campaign.record import DataCard, TargetCard, ThreatCard
+from vauban.campaign.record import DataCard, DefenceCard, TargetCard, ThreatCard
 from vauban.campaign.run.survey import Survey
 from vauban.geometry import space_of
+from vauban.target.around import worn_by
 from vauban.threat import Threat
 
 
@@ -26,6 +29,7 @@ def target_card(plan: Plan, survey: Survey | None) -> TargetCard:
         target.randomised,
         target.reject,
         str(target.device),
+        tuple(DefenceCard(w.name, plain(w.settings), w.family, w.claims, w.adaptive, w.paper) for w in worn_by(target)),
     )
 
 
@@ -57,6 +61,20 @@ def threat_card(threat: Threat, plan: Plan) -> ThreatCard:
         allowed.text(),
         body.tolerance,
     )
+
+
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON can hold them."""
+    return {k: _plain(v) for k, v in settings.items()}
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON can hold it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def _limit(value: float) -> float | None:

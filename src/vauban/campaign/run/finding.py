@@ -14,7 +14,7 @@ from vauban.campaign.plan import Plan, Siege
 from vauban.campaign.record import Anytime, AttackResult, Curve, Doubt, Finding, Group, Rate, pack_bits, pack_ids
 from vauban.campaign.run.accounts import ledger, rung
 from vauban.campaign.run.besiege import labels_of
-from vauban.campaign.run.cards import threat_card
+from vauban.campaign.run.cards import plain, threat_card
 from vauban.campaign.run.chunk import Chunk
 from vauban.campaign.run.survey import Ground
 from vauban.campaign.run.tally import Tally, scene, tally
@@ -92,7 +92,7 @@ def _attack_result(siege: Siege, done: Tally, place: int, label: str) -> AttackR
     return AttackResult(
         label,
         facts.name,
-        {k: _plain(v) for k, v in attack.settings.items()},
+        plain(attack.settings),
         facts.summary,
         facts.paper,
         facts.atlas,
@@ -112,15 +112,6 @@ def _attack_result(siege: Siege, done: Tally, place: int, label: str) -> AttackR
         sum(t.proved for t in tries),
         rung(facts, siege.threat),
     )
-
-
-def _plain(value: Any) -> Any:
-    """A setting as JSON can hold it."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, tuple | list):
-        return [_plain(v) for v in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def curve(siege: Siege, done: Tally) -> Curve | None:

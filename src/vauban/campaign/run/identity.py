@@ -22,6 +22,7 @@ from vauban.campaign.plan import Plan, Siege
 from vauban.campaign.run.verify import attributes, parts_of
 from vauban.data import fingerprint
 from vauban.target import Surrogate, Target
+from vauban.target.around import worn_by
 from vauban.version import __version__
 
 WORDS_ONLY = ("title", "promises", "run")
@@ -85,7 +86,9 @@ def _model(model: Surrogate) -> list[dict[str, Any]]:
 def _told(model: Surrogate) -> dict[str, Any]:
     """Its plain settings, without what only turns out while it is made or, of a target, used."""
     if isinstance(model, Target):
-        return {"name": model.name, "access": model.access, "reject": model.reject, "randomised": model.randomised}
+        worn = [(w.name, dict(w.settings)) for w in worn_by(model)]
+        facts = {"name": model.name, "access": model.access, "reject": model.reject, "randomised": model.randomised}
+        return {**facts, "worn": worn} if worn else facts
     return {k: v for k, v in vars(model).items() if isinstance(v, str | int | float) and k != "asked"}
 
 

@@ -27,6 +27,7 @@ class Aim:
         anchor: int64 (n,), the class that cross-entropy is about: the true one, or the wanted one.
         wanted: whether the anchor is to be reached rather than left.
         rows: int64 (n,), for each answer its row in the attack's state, or None when they are the same in the same order.
+        reject: the column that means "no answer", where being answered it is no success; None where there is none or it is one.
     """
 
     y: Tensor
@@ -34,6 +35,7 @@ class Aim:
     anchor: Tensor
     wanted: bool
     rows: Tensor | None = None
+    reject: int | None = None
 
     @classmethod
     def of_goal(cls, goal: Goal, y: Tensor, classes: int, reject: int | None, ids: Tensor) -> Aim:
@@ -43,12 +45,12 @@ class Aim:
             wins = columns != y[:, None]
             if reject is not None and not goal.reject_wins:
                 wins = wins & (columns != reject)
-            return cls(y, wins, y, wanted=False)
+            return cls(y, wins, y, wanted=False, reject=None if goal.reject_wins else reject)
         want = _wanted(goal.wanted, y, classes, ids)
         wins = columns == want[:, None]
         if reject is not None and goal.reject_wins:
             wins = wins | (columns == reject)
-        return cls(y, wins, want, wanted=True)
+        return cls(y, wins, want, wanted=True, reject=None if goal.reject_wins else reject)
 
     @cached_property
     def loses(self) -> Tensor:
@@ -72,7 +74,7 @@ class Aim:
 
     def take(self, index: Tensor | slice, rows: Tensor | None = None) -> Aim:
         """The aim of some answers."""
-        return Aim(self.y[index], self.wins[index], self.anchor[index], self.wanted, rows)
+        return Aim(self.y[index], self.wins[index], self.anchor[index], self.wanted, rows, self.reject)
 
     def of(self, values: Tensor) -> Tensor:
         """Per-row constants of the attack (rows, ...), one for each answer."""

@@ -13,7 +13,6 @@ from vauban.doors.oracle.book import Attempt, Book, Kind
 from vauban.doors.oracle.judge import Referee, Win
 from vauban.doors.oracle.passes import Chunks, gradient_of
 from vauban.doors.oracle.view import FOREVER, View
-from vauban.geometry import norms_of_rows
 from vauban.noise import RowNoise
 from vauban.target import Surrogate, Target
 
@@ -266,7 +265,7 @@ class Desk:
         """
         if view.body.eps < math.inf or self.target.randomised or not view.body.holds(batch.v):
             return None
-        size = norms_of_rows(batch.v - self.space.start(batch.x), view.body.p, view.v0.ndim - 1)
+        size = view.body.norm(batch.v - self.space.start(batch.x), view.v0.ndim - 1)
         kept = self.book.distance[view.index[rows]].to(size)
         return met & (size > kept * (1 + CLEARLY))
 

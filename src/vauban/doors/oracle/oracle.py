@@ -16,7 +16,8 @@ from vauban.doors.oracle.stage import INF, Stage
 from vauban.errors import NotGranted, Unsupported
 from vauban.geometry import Body, per_row
 from vauban.noise import RowNoise
-from vauban.target import Torch
+from vauban.target import Surrogate, Torch
+from vauban.target.around import bare
 from vauban.threat import Access, Ball
 
 
@@ -108,6 +109,11 @@ class Oracle(Stage):
         if missing is not None:
             no[missing if slot is None else slot[missing]] = True
         return no.view(*lead, n)
+
+    @property
+    def undefended(self) -> Surrogate | None:
+        """What an attacker that does not know of the target's defences takes gradients from; None where it wears none."""
+        return bare(self.target)
 
     def __len__(self) -> int:
         """Rows in view."""

@@ -11,7 +11,7 @@ from vauban.threat import INF, Access
 PAPER = "Carlini et al. 2019, arXiv:1902.06705"
 
 
-@attack(Access.NONE, on=("linf", "l2", "l1", "l0", "transformations"), baseline=True, paper=PAPER)
+@attack(Access.NONE, on=("linf", "l2", "l1", "l0", "pixels", "patch", "transformations"), baseline=True, paper=PAPER)
 def uniform_noise(o: Oracle, tries: Count = 10) -> None:
     """Uniform random points of the ball."""
     for _ in o.steps(tries):
@@ -27,9 +27,9 @@ def gaussian_noise(o: Oracle, tries: Count = 10, share: Share = 0.5) -> None:
         o.submit(o.project(o.x + d * size))
 
 
-@attack(Access.NONE, on=("linf", "l2", "l1", "l0"), baseline=True, paper=PAPER)
+@attack(Access.NONE, on=("linf", "l2", "l1", "l0", "pixels", "patch"), baseline=True, paper=PAPER)
 def salt_and_pepper(o: Oracle, tries: Count = 10) -> None:
-    """A growing share of random features set to the least or the greatest value."""
+    """A growing share of random features (of a patch: of its sides) set to the least or the greatest value."""
     for i in o.steps(tries):
         share, shape = (i + 1) / tries, o.x.shape[1:]
         lot, side = o.noise.uniform(*shape), o.noise.uniform(*shape)

@@ -7,7 +7,9 @@ from vauban.doors import Oracle
 from vauban.threat import Access
 
 
-@attack(Access.GRADIENT, on=("linf", "l2", "l1", "l0", "transformations"), paper="Goodfellow et al. 2015, arXiv:1412.6572")
+@attack(
+    Access.GRADIENT, on=("linf", "l2", "l1", "l0", "pixels", "patch", "transformations"), paper="Goodfellow et al. 2015, arXiv:1412.6572"
+)
 def fgsm(o: Oracle, loss: LossName = "cross-entropy") -> None:
     """One step along the gradient, to the edge of the ball."""
     _, gradient = o.ascend(o.x, LOSSES[loss])

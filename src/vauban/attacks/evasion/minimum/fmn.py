@@ -11,7 +11,7 @@ from vauban.geometry import norms_of_rows, per_row
 from vauban.threat import INF, Access
 
 
-@attack(Access.GRADIENT, on=("linf", "l2", "l1", "l0"), minimal=True, paper="Pintor et al. 2021, arXiv:2102.12827, algorithm 1")
+@attack(Access.GRADIENT, on=("linf", "l2", "l1", "l0", "pixels"), minimal=True, paper="Pintor et al. 2021, arXiv:2102.12827, algorithm 1")
 def fmn(o: Oracle, steps: Count = 100, step: Positive = 1.0, gamma: Share = 0.05, loss: LossName = "margin", hope: Natural = 0) -> None:
     """Normalised gradient steps inside a ball that shrinks by `gamma` after success; before the first one, to the linear estimate of the boundary.
 

@@ -1,4 +1,4 @@
-"""Sigma-zero: the fewest changed features, by a smooth count of them and a threshold that adapts."""
+"""Sigma-zero: the fewest changed features or pixels, by a smooth count of them and a threshold that adapts."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from vauban.geometry import norms_of_rows, per_row
 from vauban.threat import INF, Access
 
 
-@attack(Access.GRADIENT, on=("l0",), minimal=True, paper="Cina et al. 2024, arXiv:2402.01879, algorithm 1")
+@attack(Access.GRADIENT, on=("l0", "pixels"), minimal=True, paper="Cina et al. 2024, arXiv:2402.01879, algorithm 1")
 def sigma_zero(
     o: Oracle,
     steps: Count = 1000,
@@ -24,7 +24,8 @@ def sigma_zero(
 
     Changes d, the threshold and the step `length` (which falls to a tenth of it along a cosine) are in ranges of their feature; the threshold
     moves by `shift` step lengths. The margin is a share of what it lacks at the clean input, so that neither the scale of the scores, which
-    weighs it in the paper, nor a constant added to them matters.
+    weighs it in the paper, nor a constant added to them matters. Where pixels are counted, d^2 is summed over the channels of each, and the
+    threshold is on the sum of their |d|.
     """
 
     def short_of(aim: Aim, z: Tensor) -> Tensor:
@@ -40,9 +41,10 @@ def sigma_zero(
         if i == 0:
             s.unit = value.abs().clamp_min(1e-12)
         d = (s.x - o.x) / span
-        down = 2 * sigma * d / (d.square() + sigma).square() / d[0].numel() - gradient * span / per_row(s.unit, gradient)
+        size = o.ball.together(d.square())
+        down = 2 * sigma * d / (size + sigma).square() / size[0].numel() - gradient * span / per_row(s.unit, gradient)
         down = down / per_row(norms_of_rows(down, INF, features).clamp_min(1e-12), down)
         x = o.project(s.x + adam_step(s, down, rate) * span)
         s.least = (s.least + torch.where(fooled, shift * rate, -shift * rate)).clamp(0, 1)
-        s.x = torch.where((x - o.x).abs() < per_row(s.least, x) * span, o.x, x)
+        s.x = torch.where(o.ball.together((x - o.x).abs()) < per_row(s.least, x) * span, o.x, x)
     o.submit(s.x)

@@ -1,0 +1,8 @@
+"""The attacks that every detector owes: the answer made wrong first, and then accepted."""
+
+from vauban.target.around import Owed
+
+SELECTIVE = (
+    Owed("pgd", {"steps": 100, "step": 0.05, "loss": "selective", "restarts": 3}),
+    Owed("apgd", {"steps": 100, "loss": "selective"}),
+)
