@@ -65,7 +65,6 @@ class Halfspace(nn.Module):
         spent = torch.where(count > 0, room.cumsum(1).gather(1, (count - 1).clamp_min(0)[:, None])[:, 0], 0.0)
         return spent + (gap - before) / w[order][count]
 
-
     def gains(self, x: Tensor) -> Tensor:
         """By how much each pixel of images, all its channels at 1, moves rows towards the other side, float64 (n, height, width)."""
         return ((1 - x.double()) * self.w.detach().double().view(x.shape[1:])).sum(1)

@@ -56,7 +56,10 @@ def _prior(kind: str, rest: float) -> list[Attack]:
 
 def _scores(kind: str, rest: float) -> list[Attack]:
     """Searches by scores alone: first the one that is quickest, then the one that goes furthest."""
-    if kind == "l0":
+    if kind == "patch":
+        share = _share(rest, 0.6, 5000)
+        return [_a("sparse-rs-patch", queries=share).spending(share)]
+    if kind in ("l0", "pixels"):
         return [_a("sparse-rs").spending(_share(rest, 0.6, 5000))]
     if kind == "features":
         return [_a("moeva")]

@@ -11,7 +11,7 @@ from vauban.errors import BadPlan, nearest
 from vauban.threat import Access, Threat
 
 BASELINES = ("uniform-noise", "gaussian-noise", "salt-and-pepper", "contrast", "blur")
-CURVE = {"linf": ("fmn", 50), "l2": ("ddn", 50), "l1": ("fmn", 50), "l0": ("sigma-zero", 100)}
+CURVE = {"linf": ("fmn", 50), "l2": ("ddn", 50), "l1": ("fmn", 50), "l0": ("sigma-zero", 100), "pixels": ("sigma-zero", 100)}
 """The attack that gives every row its distance, with its steps."""
 
 
@@ -20,11 +20,11 @@ SMALL = 4096
 
 
 def _quick(threat: Threat) -> list[Attack]:
-    return [_a("fgsm"), _a("pgd", steps=20), _a("spatial", grid=3), _a("capgd", restarts=1)]
+    return [_a("fgsm"), _a("pgd", steps=20), _a("patch-pgd", steps=20, restarts=1), _a("spatial", grid=3), _a("capgd", restarts=1)]
 
 
 def _standard(threat: Threat) -> list[Attack]:
-    last = {"linf": ("fmn", 200), "l2": ("ddn", 200), "l1": ("fmn", 200), "l0": ("fmn", 200)}.get(threat.perturbation.kind)
+    last = {"l2": ("ddn", 200), **dict.fromkeys(("linf", "l1", "l0", "pixels"), ("fmn", 200))}.get(threat.perturbation.kind)
     return [
         *map(_a, BASELINES),
         _a("spatial"),
@@ -33,6 +33,7 @@ def _standard(threat: Threat) -> list[Attack]:
         _a("pgd"),
         _a("pgd", steps=100, step=0.05, loss="margin", restarts=3),
         _a("jsma"),
+        *_pixels(threat.perturbation.kind),
         *([] if last is None else [_a(last[0], steps=last[1])]),
         *_caa(),
     ]
@@ -51,7 +52,7 @@ def _vauban(threat: Threat) -> list[Attack]:
         _a("spatial"),
         _a("fgsm"),
         _a("adaptive"),
-        *([_a("jsma")] if kind == "l0" else []),
+        *([_a("jsma")] if kind == "l0" else _pixels(kind)),
         *([_a("apgd", large_eps=True, loss="margin")] if kind == "l1" else []),
         _a("linear-bounds"),
         _a("memetic", units=SMALL),
@@ -59,6 +60,13 @@ def _vauban(threat: Threat) -> list[Attack]:
         *([] if curve is None else [_a(curve[0], steps=curve[1], **({"hope": 0.5} if curve[0] == "fmn" else {}))]),
         *_caa(),
     ]
+
+
+def _pixels(kind: str) -> list[Attack]:
+    """Where a patch or some pixels may change: gradients, and a search by scores, since what is sparse is where gradients see least."""
+    if kind == "patch":
+        return [_a("patch-pgd"), _a("patch-pgd", steps=100, step=0.05, loss="margin"), _a("sparse-rs-patch", queries=1000)]
+    return [_a("sparse-rs", queries=1000)] if kind == "pixels" else []
 
 
 def _caa() -> list[Attack]:

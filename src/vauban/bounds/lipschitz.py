@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from vauban.bounds.affine import Conv, Dense, Exact, Join, Pick, Scale, Sum, Total
 from vauban.bounds.bends import Curve, MaxPool, Relu, Smooth
@@ -117,7 +118,7 @@ def certify_lipschitz(target: Target, x: Tensor, y: Tensor, ball: Ball, *, wins:
         z = network(x)
         lead = z.gather(1, y[:, None]) - z
         fall = found.lead.to(z)[y] * (region.eps[:, None] * (1 + GUARD))
-        loss = 2 * _rounded(network, found, region)[:, None] + GUARD * len(network.ops) * z.abs().amax(1, keepdim=True)
+        loss = 2 * _rounded(network, found, region)[:, None]
         margin = (lead - fall - loss).masked_fill(~(others if wins is None else wins.to(z.device)), INF).amin(1) - network.resolution
     margin = margin.masked_fill(margin.isnan(), -INF)
     return Certificate(margin, margin > 0)
@@ -140,7 +141,7 @@ def _rounded(network: Network, found: Lipschitz, region: Region) -> Tensor:
 def _leads(network: Network, upto: Sequence[float]) -> Tensor:
     """(classes, classes): how fast score i less score j can change."""
     last = network.ops[-1]
-    if isinstance(last, Dense) and len(network.shape_of(last.inputs[0]) if False else last.shape) == 1:
+    if isinstance(last, Dense):
         apart = torch.cdist(last.weight, last.weight, compute_mode="donot_use_mm_for_euclid_dist")
         return apart * (1 + (last.weight.shape[1] + 8) * GUARD) * upto[last.inputs[0]]
     distinct = 1 - torch.eye(network.classes, dtype=torch.float64, device=network.device)
@@ -173,13 +174,13 @@ def _of_bend(op: Bend) -> float:
     if isinstance(op, Smooth):
         return STEEP.get(op.kind, STEEPEST)
     if isinstance(op, MaxPool):  # each output follows one input, and an input is followed in all windows that it stands in
-        return math.sqrt(_windows(op.kernel, op.stride))
+        return math.sqrt(_windows(op.kernel, op.stride, op.dilation))
     raise Unsupported(f"Lipschitz bounds do not know the slope of {type(op).__name__} (at {op.where})")
 
 
-def _windows(kernel: Sequence[int], stride: Sequence[int]) -> int:
-    """In how many windows a feature can stand."""
-    return math.prod(-(-k // s) for k, s in zip(kernel, stride, strict=True))
+def _windows(kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> int:
+    """In how many windows a feature can stand, at most."""
+    return math.prod(-(-k // (s // math.gcd(s, d))) for k, s, d in zip(kernel, stride, dilation, strict=True))
 
 
 def norm_of_matrix(w: Tensor) -> float:
@@ -207,26 +208,29 @@ def _of_conv(op: Conv, before: Shape) -> float:
     rows = positive.absolute(torch.ones(1, *before, dtype=torch.float64, device=op.weight.device)).amax()
     (columns,) = positive.back(ones)
     sums = math.sqrt(float(rows) * float(columns.amax())) * (1 + sum(op.terms) * GUARD)
-    kernels = op.weight.flatten(1).split(op.weight.shape[0] // op.groups)
-    patches = max(map(norm_of_matrix, kernels)) * math.sqrt(_windows(op.weight.shape[2:], op.stride)) * (1 + GUARD)
-    return min(sums, patches, _on_a_torus(op, before))
+    windows = math.sqrt(_windows(op.weight.shape[2:], op.stride, op.dilation)) * (1 + GUARD)
+    groups = op.weight.split(op.weight.shape[0] // op.groups)
+    return min(sums, max(norm_of_matrix(g.flatten(1)) for g in groups) * windows, max(_on_a_torus(op, g) for g in groups))
 
 
-def _on_a_torus(op: Conv, before: Shape) -> float:
-    """The exact norm on a larger image whose edges meet (Sedghi et al. 2019, arXiv:1805.10408), of which the operator with zeros around is a part.
+def _on_a_torus(op: Conv, weight: Tensor) -> float:
+    """The exact norm where the edges of the image meet (Sedghi et al. 2019, arXiv:1805.10408): the operator with zeros around is a part of it.
 
-    There every frequency is mapped by a small matrix of its own. A stride only leaves outputs out.
+    Every frequency is mapped by a small matrix of its own. With a stride s, the s x s features that windows step over are taken as channels.
     """
-    if op.groups > 1 or op.dilation != (1, 1):
+    if op.dilation != (1, 1):
         return INF
-    kernel = op.weight.shape[2:]
-    sizes = [n + 2 * p + k for n, p, k in zip(before[1:], op.padding, kernel, strict=True)]
-    if math.prod(sizes) * op.weight.shape[0] * op.weight.shape[1] > 4 * WRITTEN_OUT:
+    high, wide = op.stride
+    out, into, kh, kw = weight.shape
+    weight = functional.pad(weight, (0, -kw % wide, 0, -kh % high))
+    kh, kw = weight.shape[2] // high, weight.shape[3] // wide
+    weight = weight.view(out, into, kh, high, kw, wide).permute(0, 1, 3, 5, 2, 4).reshape(out, into * high * wide, kh, kw)
+    sizes = [op.shape[1] + kh - 1, op.shape[2] + kw - 1]
+    if math.prod(sizes) * weight.shape[0] * weight.shape[1] > 4 * WRITTEN_OUT:
         return INF
-    waves = torch.fft.fft2(op.weight, s=sizes).permute(2, 3, 0, 1)
+    waves = torch.fft.fft2(weight, s=sizes).permute(2, 3, 0, 1)
     most = float(torch.linalg.svdvals(waves).amax())
-    guard = LAPACK * (op.weight.shape[0] + op.weight.shape[1] + math.prod(kernel) + sum(sizes)) * 2.0**-53
-    return most * (1 + guard) if math.isfinite(most) else INF
+    return most * (1 + LAPACK * (sum(weight.shape) + sum(sizes)) * 2.0**-53) if math.isfinite(most) else INF
 
 
 def _of_scale(op: Scale, before: Shape) -> float:

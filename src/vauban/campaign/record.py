@@ -14,6 +14,7 @@ import msgspec
 
 from vauban.campaign.bill import EndpointBill
 from vauban.campaign.ledger import Ledger
+from vauban.campaign.presented import Presented
 from vauban.campaign.rate import Rate
 from vauban.campaign.validity import Validity
 from vauban.errors import BadRun
@@ -110,7 +111,7 @@ class ThreatCard:
 
     Attributes:
         text: the whole threat in words.
-        perturbation: its kind: "linf", "l2", "l1", "l0", "transformations", "features", "edits".
+        perturbation: its kind: "linf", "l2", "l1", "l0", "pixels", "patch", "transformations", "features", "edits".
         eps: its radius; None where it has none (JSON knows no infinity). `radius` reads it as a number.
         allowed: the perturbation in words.
         tolerance: by how much a candidate may exceed the radius before it is projected inward and asked again; what is kept exceeds it by 0.
@@ -169,6 +170,7 @@ class Finding:
         anytime: robust accuracy against passes.
         ledger: what the questions came to, where the attacker holds less than the model itself.
         validity: what the adversarial texts are worth, where the inputs are texts.
+        presented: what passed of each subgroup before and under attack, where the goal has a direction and the data a group column.
     """
 
     threat: ThreatCard
@@ -191,6 +193,7 @@ class Finding:
     anytime: Anytime | None = None
     ledger: Ledger | None = None
     validity: Validity | None = None
+    presented: Presented | None = None
 
     @property
     def name(self) -> str:

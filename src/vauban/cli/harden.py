@@ -56,7 +56,7 @@ def trained(todo: Hardening, weights: Path, said: Output, *, fresh: bool) -> Har
     telling = Telling(said)
     try:
         return harden(
-            todo.target, todo.rows, todo.threat, todo.attack, todo.recipe, checkpoint=folder, fresh=fresh, progress=telling
+            todo.target, todo.rows, todo.threat, todo.attack, todo.recipe, method=todo.method, checkpoint=folder, fresh=fresh, progress=telling
         )  # fmt: skip
     except KeyboardInterrupt:
         said.progress("")

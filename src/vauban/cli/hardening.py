@@ -9,15 +9,17 @@ from typing import Any
 from vauban.attacks import Attack
 from vauban.campaign.file.apart import check_apart, like
 from vauban.campaign.file.attackers import bound_attack, threat_of
-from vauban.campaign.file.model import FileModel, HardenTable, ThreatTable
+from vauban.campaign.file.model import FileModel, HardenTable, MethodTable, ThreatTable
 from vauban.campaign.file.plan import Loader
 from vauban.campaign.file.source import Source
 from vauban.data import Rows
-from vauban.defences.training import Recipe
-from vauban.errors import BadTarget
+from vauban.defences.training import Manner, Method, Recipe
+from vauban.defences.training import find as registered
+from vauban.errors import BadPlan, BadTarget
 from vauban.target import Target, Torch
 from vauban.target.restricted import Restricted
 from vauban.threat import Threat, exact
+from vauban.user_code import find, is_code
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Hardening:
     threat: Threat
     attack: Attack
     recipe: Recipe
+    method: Method
 
 
 def hardening_of(model: FileModel, path: Path, *, epochs: int | None = None, trust_pickle: bool = False) -> Hardening:
@@ -57,12 +60,28 @@ def hardening_of(model: FileModel, path: Path, *, epochs: int | None = None, tru
         threat = threat_of(against, target, audited, source.base)
     with source.blaming("harden", "attack"):
         attack = bound_attack(table.attack, source.base)
+    with source.blaming("harden", "method"):
+        method = bound_method(table.method, source.base)
     with source.blaming("harden"):
         said: dict[str, Any] = {f.name: getattr(table, f.name) for f in fields(Recipe)}
         seed = model.seed if table.seed is None else table.seed
         said.update(epochs=epochs or table.epochs, seed=seed)
         recipe = Recipe(**said)
-    return Hardening(target, rows, threat, attack, recipe)
+    return Hardening(target, rows, threat, attack, recipe, method)
+
+
+def bound_method(table: MethodTable, base: Path) -> Method:
+    """A way of training with its settings, from the registry or from a person's own file.
+
+    Raises:
+        BadPlan: no such method or setting, or a value that it cannot have.
+    """
+    manner = find(table.name, base, BadPlan) if is_code(table.name) else registered(table.name)
+    if not isinstance(manner, Manner):
+        raise BadPlan(
+            f"{table.name} is {type(manner).__name__}, not a way of training; put @method(...) over the function, from vauban.defences.training"
+        )
+    return manner.bind(**table.settings)
 
 
 def _torch(target: Target, source: Source) -> Torch:

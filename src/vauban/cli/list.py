@@ -14,9 +14,9 @@ Rows = list[dict[str, object]]
 
 
 def command(
-    ctx: typer.Context, what: Annotated[str, typer.Argument(help="attacks, defences, suites, doubts or outputs.")] = "attacks"
+    ctx: typer.Context, what: Annotated[str, typer.Argument(help="attacks, defences, methods, suites, doubts or outputs.")] = "attacks"
 ) -> None:
-    """List attacks and defences with their settings, suites, doubts, or the kinds of output a model may have.
+    """List attacks, defences and ways of training with their settings, suites, doubts, or the kinds of output a model may have.
 
     \b
     vauban list attacks
@@ -30,6 +30,8 @@ def command(
         out.table(("name", "access", "on", "what it does"), map(_attack, rows))
     elif what == "defences":
         out.table(("name", "family", "what it does", "how it is attacked"), map(_defence, rows))
+    elif what == "methods":
+        out.table(("name", "what it does", "settings"), map(_method, rows))
     else:
         out.table(list(rows[0]), [[_cell(v) for v in row.values()] for row in rows])
 
@@ -71,6 +73,21 @@ def defences() -> Rows:
     ]
 
 
+def methods() -> Rows:
+    """Every registered way of training."""
+    from vauban.defences.training import METHODS
+
+    return [
+        {
+            "name": name,
+            "summary": manner.facts.summary,
+            "paper": manner.facts.paper,
+            "settings": {n: None if p.default is p.empty else p.default for n, p in manner.parameters.items()},
+        }
+        for name, manner in sorted(METHODS.items())
+    ]
+
+
 def suites() -> Rows:
     """Every suite, with what it comes to under an L-infinity threat with full access, and with scores and labels alone."""
     from vauban.attacks.suites import SUITES, suite
@@ -101,7 +118,14 @@ def outputs() -> Rows:
     return [{"name": name, "meaning": meaning} for name, meaning in OUTPUTS.items()]
 
 
-LISTS: dict[str, Callable[[], Rows]] = {"attacks": attacks, "defences": defences, "suites": suites, "doubts": doubts, "outputs": outputs}
+LISTS: dict[str, Callable[[], Rows]] = {
+    "attacks": attacks,
+    "defences": defences,
+    "methods": methods,
+    "suites": suites,
+    "doubts": doubts,
+    "outputs": outputs,
+}
 
 
 def _attack(row: dict[str, object]) -> list[str]:
@@ -113,6 +137,12 @@ def _attack(row: dict[str, object]) -> list[str]:
 
 def _defence(row: dict[str, object]) -> list[str]:
     return [str(row["name"]), str(row["family"]), f"{row['summary']}\n{row['paper']}", str(row["adaptive"])]
+
+
+def _method(row: dict[str, object]) -> list[str]:
+    settings = row["settings"]
+    said = "\n".join(f"{k} = {v}" for k, v in settings.items()) if isinstance(settings, dict) else ""
+    return [str(row["name"]), f"{row['summary']}\n{row['paper']}", said]
 
 
 def _cell(value: object) -> str:

@@ -31,7 +31,7 @@ def synthetic_faces(
     size: int = 32,
     seed: int = 0,
     species: Sequence[str] = SPECIES,
-    cues: tuple[float, float] = (0.6, 1.2),
+    cues: tuple[float, float] = (0.8, 1.4),
 ) -> Rows:
     """Small colour pictures of drawn faces, live or spoofed: **synthetic**, for trying a flow out, and no evidence about any real check.
 

@@ -12,8 +12,12 @@ from vauban.data.liveness_scene import Dice
 OVERSAMPLED = 2
 """Scenes are drawn at this many times the sensor's resolution, so that fine patterns alias as they do in front of a camera."""
 BLOCK = 8
-LUMA = (16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
-        18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99)  # fmt: skip
+LUMA = (
+    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,
+    14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
+    18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
+)  # fmt: skip
 """The example table of ITU-T T.81 (JPEG), annex K.1, which encoders scale to their quality."""
 YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 """From RGB to luma and two colour differences (JFIF)."""
@@ -41,12 +45,12 @@ def blurred(scene: Tensor, sigma: Tensor, reach: int = 2) -> Tensor:
     weights = torch.exp(-0.5 * (taps / sigma) ** 2)
     weights = weights / weights.sum(-1, keepdim=True)
     for dim in (2, 3):
-        size = scene.shape[dim]
-        parts = [
-            weights[..., i, None] * scene.index_select(dim, (torch.arange(size) + i - reach).clamp(0, size - 1))
-            for i in range(2 * reach + 1)
-        ]
-        scene = torch.stack(parts).sum(0)
+        edges = (reach, reach, 0, 0) if dim == 3 else (0, 0, reach, reach)
+        wide = torch.nn.functional.pad(scene, edges, mode="replicate")
+        total = torch.zeros_like(scene)
+        for i in range(2 * reach + 1):
+            total += weights[..., i, None] * wide.narrow(dim, i, scene.shape[dim])
+        scene = total
     return scene
 
 

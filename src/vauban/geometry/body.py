@@ -80,7 +80,8 @@ class Body(ABC):
     def project(self, x0: Tensor, x: Tensor, limits: tuple[Tensor, Tensor]) -> Tensor:
         """A nearby point of the body: onto the ball, then onto the box, which keeps the first since the clean input is in the box.
 
-        Idempotent, and inside the radius when judged in float64. For L-infinity, L1 and L0 this is the Euclidean projection.
+        Idempotent, and inside the radius when judged in float64. For L-infinity and L1 this is the Euclidean projection, for what counts features,
+        pixels or sides that of a point in the box.
         """
         lower, upper = limits
         if self.eps == INF:

@@ -18,7 +18,7 @@ class L0(Body):
     p: ClassVar[float] = 0.0
 
     def project(self, x0: Tensor, x: Tensor, limits: tuple[Tensor, Tensor]) -> Tensor:
-        """Onto the box, then the features that changed most are kept and the others put back: the Euclidean projection."""
+        """Onto the box, then what changed most is kept and the rest put back: the Euclidean projection of the boxed point."""
         boxed = torch.clamp(x, *limits)
         if self.eps >= x0[0].numel():
             return boxed

@@ -40,7 +40,7 @@ class Window(Body):
         return torch.maximum(tall, wide)
 
     def project(self, x0: Tensor, x: Tensor, limits: tuple[Tensor, Tensor]) -> Tensor:
-        """Onto the box, then the window with the largest change is kept and the rest put back: the Euclidean projection."""
+        """Onto the box, then of all windows the one with the largest change is kept and the rest put back: what is nearest to the boxed point."""
         boxed = torch.clamp(x, *limits)
         return torch.where(self._kept(boxed - x0, self.eps), boxed, x0)
 

@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, Perce
 from matplotlib.transforms import blended_transform_factory
 
 from vauban.campaign.record import AttackResult, Finding
-from vauban.report.numbers import radius, tidy
+from vauban.report.numbers import radius, tidy, unit
 
 _VARIABLES = {
     "#010101": ("ink", "#1c2733"),
@@ -72,7 +72,11 @@ def curve(finding: Finding) -> str:
         axes.fill_between(eps, [r.interval[0] for _, r in points], [r.interval[1] for _, r in points], color=_BLUE, alpha=0.16, linewidth=0)
         axes.plot(eps, [r.value for _, r in points], color=_BLUE, linewidth=1.7)
         _mark(axes, finding)
-        axes.set(xlim=(min(eps), max(eps)), ylim=(0, 1.02), xlabel="eps, the largest change allowed")
+        axes.set(
+            xlim=(min(eps), max(eps)),
+            ylim=(0, 1.02),
+            xlabel=f"eps, the largest change allowed{', in pixels' if unit(finding.threat) else ''}",
+        )
         if radius(finding.threat).endswith("/255"):
             axes.xaxis.set_major_locator(MultipleLocator(_stride(max(eps) * 255) / 255))
             axes.xaxis.set_major_formatter(FuncFormatter(_levels))

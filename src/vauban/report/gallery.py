@@ -104,7 +104,7 @@ class Example:
     untold: int = 0
 
 
-def examples(gallery: Gallery, classes: Sequence[str], box: tuple[float, float], most: int = 12) -> tuple[Example, ...]:
+def examples(gallery: Gallery, classes: Sequence[str], box: tuple[float, float], most: int = 12, unit: str = "") -> tuple[Example, ...]:
     """The first `most` rows of a gallery, rendered.
 
     Args:
@@ -112,8 +112,9 @@ def examples(gallery: Gallery, classes: Sequence[str], box: tuple[float, float],
         classes: class names.
         box: the data's range, shown as black to white.
         most: how many rows.
+        unit: what sizes are counted in, such as "pixel"; empty where that is clear.
     """
-    return tuple(_example(gallery, i, classes, box) for i in range(min(most, len(gallery))))
+    return tuple(_example(gallery, i, classes, box, unit) for i in range(min(most, len(gallery))))
 
 
 def is_image(shape: Sequence[int]) -> bool:
@@ -121,12 +122,13 @@ def is_image(shape: Sequence[int]) -> bool:
     return len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) > 1
 
 
-def _example(gallery: Gallery, i: int, classes: Sequence[str], box: tuple[float, float]) -> Example:
+def _example(gallery: Gallery, i: int, classes: Sequence[str], box: tuple[float, float], unit: str) -> Example:
+    size = number(float(gallery.distance[i]))
     facts: dict[str, Any] = {
         "row": int(gallery.row[i]),
         "label": _name(int(gallery.label[i]), classes),
         "attack": str(gallery.attack[i]),
-        "distance": number(float(gallery.distance[i])),
+        "distance": f"{size} {unit}{'' if size == '1' else 's'}" if unit else size,
         "before": _answer(int(gallery.clean_answer[i]), float(gallery.clean_score[i]), classes),
         "after": _answer(int(gallery.adversarial_answer[i]), float(gallery.adversarial_score[i]), classes),
     }

@@ -20,7 +20,13 @@ GLOSSARY = (
     ("eps", "The size of the largest change the threat allows, in the units of the inputs. 8/255 is 8 of the 255 steps of an 8-bit image."),
     (
         "Linf, L2, L1, L0",
-        "Ways to measure a change: its largest single part, its Euclidean length, the sum of its parts, the number of parts changed.",
+        "Ways to measure a change: its largest single part, its Euclidean length, the sum of its parts, the number of parts changed. "
+        "Parts are single values, so a colour pixel has three; where L0 is said in pixels, a pixel counts once.",
+    ),
+    (
+        "Patch",
+        "One rectangle of an image that the attacker places where it likes and fills as it likes, as a sticker would. The size of such a change is "
+        "the longer side, in pixels, of the smallest rectangle of those proportions around all that changed.",
     ),
     ("95% interval", "The range that would contain the true share in 95 of 100 such measurements (Wilson). More rows make it narrower."),
     (

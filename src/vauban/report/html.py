@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from vauban.campaign.record import Rate, Record, write_atomically
 from vauban.campaign.verdict import Judgement, judgements
-from vauban.report import numbers
+from vauban.report import numbers, presented
 from vauban.report.endpoint import billed
 from vauban.report.glossary import GLOSSARY
 from vauban.report.page import Shown, bar, page
@@ -104,5 +104,6 @@ _FILTERS: dict[str, Any] = {
     "rungs": rungs,
     "worth": sentence,
     "billed": billed,
+    "presented": presented.lines,
 }
-_GLOBALS: dict[str, Any] = {"success": numbers.success}
+_GLOBALS: dict[str, Any] = {"success": numbers.success, "presented_note": presented.NOTE}

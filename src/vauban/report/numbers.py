@@ -92,6 +92,11 @@ def radius(threat: ThreatCard) -> str:
     return written(threat.radius)
 
 
+def unit(threat: ThreatCard) -> str:
+    """What the sizes of changes are counted in, where it is not the inputs' own scale: "pixel", or nothing."""
+    return "pixel" if threat.perturbation in ("pixels", "patch") else ""
+
+
 def success(attack: AttackResult) -> Rate:
     """What an attack broke, of the rows it tried."""
     return Rate(attack.broken, attack.tried)

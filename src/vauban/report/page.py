@@ -11,6 +11,7 @@ from vauban.campaign.verdict import Judgement, Verdict
 from vauban.report import figures
 from vauban.report.advice import advice, link
 from vauban.report.gallery import Example, Gallery, examples
+from vauban.report.numbers import unit
 from vauban.report.sentences import WORDS, finding_sentence, overall, promised, record_sentence
 from vauban.report.texts import TextExample
 
@@ -192,7 +193,7 @@ def _section(record: Record, finding: Finding, place: int, judged: Sequence[Judg
         weakest(finding.classes),
         weakest(finding.groups),
         heat(finding.confusion, classes),
-        gallery if isinstance(gallery, tuple) else examples(gallery, classes, box) if gallery else (),
+        gallery if isinstance(gallery, tuple) else examples(gallery, classes, box, unit=unit(finding.threat)) if gallery else (),
         _doubts(finding.doubts),
     )
 

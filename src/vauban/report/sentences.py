@@ -21,9 +21,12 @@ _MAY = {
     "linf": "change each {part} by at most {eps}",
     "l2": "change an input by at most {eps} in Euclidean distance",
     "l1": "change an input by at most {eps} in total over all {part}s",
-    "l0": "change at most {eps} of the {part}s, as much as it likes",
+    "l0": "change at most {eps} of the {value}s, as much as it likes",
+    "pixels": "change at most {eps} of the pixels, as much as it likes",
     "edits": "edit each text at most {eps} times",
 }
+_COUNTED = ("l0", "pixels")
+"""Of these the values change as much as the attacker likes, so that their scale does not matter."""
 _FATE = {
     Verdict.HOLDS: "is kept",
     Verdict.BREACHED: "is broken",
@@ -83,6 +86,8 @@ def overall(record: Record, judged: Sequence[Judgement]) -> Verdict:
 def _change(threat: ThreatCard, kind: str) -> str:
     part = "pixel" if kind == "image" else "feature"
     norm = threat.perturbation.lower().split(" ")[0]
+    if norm == "patch":
+        return f"put a {threat.allowed or f'patch of {radius(threat)} pixels'} on each input and show there what it likes"
     if norm == "features":
         return f"change the features of a row ({_limits(threat)})"
     if norm not in _MAY:
@@ -91,10 +96,11 @@ def _change(threat: ThreatCard, kind: str) -> str:
         return "change an input by any amount"
     if norm == "edits" and threat.radius == 1:
         return "edit each text once"
-    if norm == "l0" and threat.radius == 1:
-        return f"change one {part}, as much as it likes"
-    scale = "" if (threat.lo, threat.hi) == (0.0, 1.0) or norm == "l0" else f" on a scale from {threat.lo:g} to {threat.hi:g}"
-    return _MAY[norm].format(part=part, eps=radius(threat)) + scale
+    value = "pixel value" if kind == "image" else part
+    if norm in _COUNTED and threat.radius == 1:
+        return f"change one {value if norm == 'l0' else 'pixel'}, as much as it likes"
+    scale = "" if (threat.lo, threat.hi) == (0.0, 1.0) or norm in _COUNTED else f" on a scale from {threat.lo:g} to {threat.hi:g}"
+    return _MAY[norm].format(part=part, value=value, eps=radius(threat)) + scale
 
 
 def _limits(threat: ThreatCard) -> str:

@@ -6,8 +6,10 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from vauban.campaign.presented import Presented
 from vauban.campaign.record import AttackResult, Finding, Rate, Record
 from vauban.campaign.verdict import Judgement, Verdict, judgements
+from vauban.report import presented
 from vauban.report.advice import link
 from vauban.report.endpoint import billed
 from vauban.report.numbers import interval, number, passes, percent, tidy
@@ -87,6 +89,8 @@ def _print_finding(record: Record, finding: Finding, judged: Sequence[Judgement]
         console.print(_attacks(finding.attacks, plain))
     if finding.ledger is not None:
         console.print(_text((spent(finding.ledger), "dim")))
+    if finding.presented is not None:
+        console.print(_presented(finding.presented, plain))
     if finding.validity is not None:
         console.print(_text((sentence(finding.validity), "dim")))
     stopped = [f"{a.label} stopped early: {a.stopped}\n" for a in finding.attacks if a.stopped]
@@ -109,6 +113,14 @@ def _attacks(attacks: Iterable[AttackResult], plain: bool) -> Table:
             backwards,
             f"{a.seconds:.1f}",
         )
+    return table
+
+
+def _presented(told: Presented, plain: bool) -> Table:
+    table = _table(plain, (f"taken for {tidy(told.wanted)}", "left"), *((h, "right") for h in ("rows", "before", "under attack")))
+    for line in presented.lines(told):
+        pairs = (line.before, line.before_interval), (line.under, line.under_interval)
+        table.add_row(_text((line.name, "")), line.rows, *(_text((rate, ""), (f"  {ends}", "dim")) for rate, ends in pairs))
     return table
 
 

@@ -8,7 +8,7 @@ from small_training import EPS, net, plainly_trained, recipe, stripes
 from torch import Tensor, nn
 
 from vauban.attacks import Attack, ddn, fgsm, pgd, uniform_noise
-from vauban.defences.training import harden
+from vauban.defences.training import find, harden
 from vauban.defences.training.average import Average
 from vauban.defences.training.inner import for_training, worst
 from vauban.defences.training.rows import Part
@@ -94,7 +94,7 @@ def test_the_loss_is_taken_in_training_mode_and_the_attack_in_evaluation_mode(th
     seen: list[tuple[bool, bool]] = []
     model = plainly_trained()
     model.layers[1].register_forward_hook(  # type: ignore[index]
-        lambda m, a, out: seen.append((m.training, any(p.requires_grad for p in model.parameters())))
+        lambda m, a, out: seen.append((m.training, any(p.requires_grad for p in model.parameters()))) if m is model.layers[1] else None  # type: ignore[index]
     )
     harden(model, stripes(), threat, inner, recipe(epochs=1))
     assert set(seen) == {(True, True), (False, False)} and sum(training for training, _ in seen) == 4
@@ -165,7 +165,14 @@ def test_the_running_mean_of_the_weights_is_what_is_measured_and_kept(threat: Th
     with average.shown():
         assert torch.allclose(model.weight, expected)
     assert torch.equal(model.weight, own)
-    steps = Steps(Trainee.of(plainly_trained()), Part(*stripes(), torch.arange(160)), threat, inner, recipe(ema=0.999, clip=0.0))
+    steps = Steps(
+        Trainee.of(plainly_trained()),
+        Part(*stripes(), torch.arange(160)),
+        threat,
+        inner,
+        recipe(ema=0.999, clip=0.0),
+        find("adversarial").bind(),
+    )
     steps.epoch(1, lambda step, loss: None)
     live, kept = dict(steps.model.named_parameters()), steps.weights()
     assert all(not torch.equal(live[name], kept[name]) for name in live)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,10 @@ SHORT = 20
 """Steps that show how an attack sets out."""
 NEAREST = 8
 """Of these, the rows that came nearest to falling, on which long attacks are tried."""
+MANY = {"l0": "fmn", "pixels": "fmn", "patch": "patch-pgd"}
+"""The many-step attack of a kind of perturbation, where it is not PGD."""
+CLIMBS = ("pgd", "patch-pgd")
+"""Those with the settings of PGD."""
 
 
 class Probe:
@@ -96,9 +101,12 @@ class Probe:
     def many_steps(self) -> Attack:
         """The many-step attack of this kind of perturbation. Where the target can reject, it first makes the answer wrong and
         then accepted: cross-entropy is as content with a rejection as with a wrong answer."""
-        if self.siege.threat.perturbation.kind == "l0":
-            return find("fmn").bind()
-        return find("pgd").bind(loss="selective") if self.plan.target.reject is not None else find("pgd").bind()
+        return self.stepping(loss="selective") if self.plan.target.reject is not None else self.stepping()
+
+    def stepping(self, **settings: Any) -> Attack:
+        """The many-step attack of this kind of perturbation with these settings of PGD; where it has none of the kind, with the steps alone."""
+        name = MANY.get(self.siege.threat.perturbation.kind, "pgd")
+        return find(name).bind(**{k: v for k, v in settings.items() if k == "steps" or name in CLIMBS})
 
     @cached_property
     def one_step(self) -> Trace:
@@ -143,7 +151,7 @@ class Probe:
         """The same; PGD on the margin where the campaign has none."""
         if self.longest is not None:
             return self.longest
-        return self.many_steps if self.siege.threat.perturbation.kind == "l0" else find("pgd").bind(loss="margin")
+        return self.stepping(loss="margin")
 
     @property
     def other_losses(self) -> list[Attack]:
@@ -171,7 +179,7 @@ class Probe:
         allowed = self.siege.threat.perturbation
         if not isinstance(allowed, Ball):
             return None
-        width, features = body_of(allowed, self.plan.data.x[:1]).width, math.prod(self.plan.data.shape)
+        width, features = body_of(allowed, self.plan.data.x[:1]).width, math.prod(self.plan.data.shape[int(allowed.pixels) :])
         eps = {INF: width, 2.0: width * math.sqrt(features), 1.0: width * features, 0.0: float(features)}[allowed.norm]
         return replace(self.threat, perturbation=replace(allowed, eps=eps))
 

@@ -8,7 +8,7 @@ import torch
 
 from vauban.attacks import Attack, find
 from vauban.campaign.doubts.answers import steady
-from vauban.campaign.doubts.probe import SHORT, Probe, once, probe_of, steps_of
+from vauban.campaign.doubts.probe import CLIMBS, SHORT, Probe, once, probe_of, steps_of
 from vauban.campaign.doubts.scene import Scene
 from vauban.campaign.record import Doubt
 from vauban.threat import Access
@@ -41,7 +41,7 @@ def unbounded_attack_fails(scene: Scene) -> Doubt | None:
 def _unbounded(probe: Probe) -> Attack:
     if probe.siege.threat.perturbation.kind == "l0":
         return find("jsma").bind(steps=max(math.ceil(math.prod(probe.plan.data.shape) / 2), 1))
-    return find("pgd").bind(steps=100, step=0.05, loss="margin")
+    return probe.stepping(steps=100, step=0.05, loss="margin")
 
 
 def more_steps_help(scene: Scene) -> Doubt | None:
@@ -62,11 +62,11 @@ def more_steps_help(scene: Scene) -> Doubt | None:
 
 def _longer(probe: Probe) -> Attack:
     """PGD with four times the steps of the campaign's longest climb (twice, from 100 on), half as far but able to cross the ball."""
-    if probe.siege.threat.perturbation.kind == "l0":
-        return find("fmn").bind(steps=400)
+    if probe.many_steps.name not in CLIMBS:
+        return probe.stepping(steps=400)
     steps = steps_of(probe.climb)
-    step: float = probe.climb.settings["step"] if probe.climb.name in ("pgd", "bim") else 0.1
-    return find("pgd").bind(steps=min(4 * steps, max(2 * steps, 200)), step=max(step / 2, 1 / steps), loss="margin")
+    step: float = probe.climb.settings["step"] if probe.climb.name in (*CLIMBS, "bim") else 0.1
+    return probe.stepping(steps=min(4 * steps, max(2 * steps, 200)), step=max(step / 2, 1 / steps), loss="margin")
 
 
 def loss_still_rising(scene: Scene) -> Doubt | None:
@@ -162,5 +162,5 @@ def _unseen_refusals(probe: Probe) -> tuple[int, int]:
     with o.attacking("refusal-check", probe.climb.facts.access):
         _, gradient = o.ascend(o.project(points.to(o.x)), lambda aim, z: -z[:, reject])
     blind = (gradient.flatten(1) == 0).all(1)
-    fell = probe.broken(find("pgd").bind(loss="margin"), rows=rows)
+    fell = probe.broken(probe.stepping(loss="margin"), rows=rows)
     return int(blind.sum()), int(fell.sum())

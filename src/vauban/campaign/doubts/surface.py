@@ -15,7 +15,7 @@ from vauban.doors.oracle.passes import Chunks
 from vauban.geometry import body_of
 from vauban.noise import RowNoise
 from vauban.target import Surrogate
-from vauban.threat import Access, Ball
+from vauban.threat import Access, Ball, Patch
 
 FEW = 16
 """Rows looked at."""
@@ -34,7 +34,7 @@ class Surface:
         aim: the goal of these rows.
     """
 
-    def __init__(self, probe: Probe, ball: Ball) -> None:
+    def __init__(self, probe: Probe, ball: Ball | Patch) -> None:
         plan = probe.plan
         self.target, self.surrogate = plan.target, probe.surrogate or plan.target
         device = self.target.device
@@ -102,9 +102,9 @@ class Surface:
         return self._noise.take(torch.arange(len(self._noise), device=self._noise.ids.device)[s])
 
 
-def _reach(ball: Ball, features: int, width: float) -> float:
+def _reach(ball: Ball | Patch, features: int, width: float) -> float:
     """How far a change of the whole radius, spread evenly, moves one feature; at most `WIDEST` of the box."""
-    if math.isinf(ball.eps) or ball.norm == 0:
+    if isinstance(ball, Patch) or math.isinf(ball.eps) or ball.norm == 0:
         return WIDEST / 2 * width
     even = ball.eps if math.isinf(ball.norm) else ball.eps / math.sqrt(features)
     return min(even, WIDEST * width)
@@ -114,6 +114,6 @@ def _reach(ball: Ball, features: int, width: float) -> float:
 def surface_of(scene: Scene) -> Surface | None:
     """The surface of a scene, shared by the doubters that look at it; None where there is none: no row, labels only, transformations."""
     probe, allowed = probe_of(scene), scene.siege.threat.perturbation
-    if not probe.has_gradient or not isinstance(allowed, Ball) or probe.plan.target.access < Access.SCORE:
+    if not probe.has_gradient or not isinstance(allowed, Ball | Patch) or probe.plan.target.access < Access.SCORE:
         return None
     return Surface(probe, allowed)

@@ -310,8 +310,25 @@ class RunTable(Table):
     """Whether adversarial examples and a gallery are kept in the run folder."""
 
 
+class MethodTable(Table):
+    """A way of training. Every key besides `name` is a setting of it (`vauban list methods` names them)."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True, use_attribute_docstrings=True)
+
+    name: str
+    """The method's name, such as "trades", or "file.py:function" for one of your own."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the method is told."""
+        return dict(self.model_extra or {})
+
+
 class HardenTable(Table):
-    """Adversarial training (`vauban harden`): the model is trained on the worst inputs that an attack finds."""
+    """Training that makes the model withstand more (`vauban harden`): by default on the worst inputs that an attack finds."""
+
+    method: MethodTable = MethodTable(name="adversarial")
+    """What loss is taken of a batch."""
 
     attack: AttackTable = AttackTable.model_validate({"name": "pgd", "steps": 7, "step": 0.36})
     """The inner loop: any attack, which here searches for the worst loss."""
@@ -343,6 +360,18 @@ class HardenTable(Table):
     """The decay of a running mean of the weights, such as 0.999, which is then what is kept; 0 for none."""
     clean_share: Share = 0.0
     """The share of the rows in each batch that are not attacked."""
+    awp: Annotated[float, Field(ge=0)] = 0.0
+    """Adversarial weight perturbation: by how much of their norm weights are moved up the loss before it is taken, such as 0.005; 0 for none."""
+    input_gradient: Annotated[float, Field(ge=0)] = 0.0
+    """The weight of the squared norm of the loss's gradient in the clean input."""
+    jacobian: Annotated[float, Field(ge=0)] = 0.0
+    """The weight of the squared norm of the scores' Jacobian in the clean input."""
+    spectral: Annotated[float, Field(ge=0)] = 0.0
+    """The largest spectral norm a weight matrix may have; 0 for no limit."""
+    shift: Annotated[int, Field(ge=0)] = 0
+    """Images are shifted at random by up to so many pixels."""
+    mirror: bool = False
+    """Images are turned left to right at random."""
     ramp: Share = 0.3
     """The share of training over which eps grows from 0."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"

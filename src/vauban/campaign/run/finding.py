@@ -16,6 +16,7 @@ from vauban.campaign.run.accounts import ledger, rung
 from vauban.campaign.run.besiege import labels_of
 from vauban.campaign.run.cards import plain, threat_card
 from vauban.campaign.run.chunk import Chunk
+from vauban.campaign.run.presented import presented
 from vauban.campaign.run.survey import Ground
 from vauban.campaign.run.tally import Tally, scene, tally
 from vauban.threat import Goal
@@ -51,6 +52,7 @@ def finding(plan: Plan, siege: Siege, ground: Ground, chunks: Sequence[Chunk], d
         pack_bits(done.proved[done.eligible].tolist()),
         anytime(done),
         ledger(siege, done),
+        presented=presented(siege.threat.goal, ground, done, names),
     )
 
 

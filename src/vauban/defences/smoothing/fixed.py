@@ -50,8 +50,7 @@ def certify_fixed(
     """
     if not 0 < alpha < 0.5 or samples < 1 or select < 1:
         raise BadPlan(f"smoothing: alpha = {alpha:g} must lie in (0, 0.5), and samples = {samples} and select = {select} be at least 1")
-    free = x[0].numel() if ball is None or ball.mask is None else sum(ball.mask)
-    wanted = 0.0 if ball is None else smoothed.noise.needed(ball.eps, ball, free)
+    wanted = 0.0 if ball is None else smoothed.noise.needed(ball.eps, ball, x.shape[1:])
     most = smoothed.noise.radius(alpha ** (1 / samples))
     if most <= wanted or wanted == INF:
         raise BadPlan(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import ClassVar
@@ -55,21 +56,22 @@ class Noise(ABC):
     def radius(self, share: float) -> float:
         """The inverse of `share`: the radius (in `norm`) that so large a share proves, at most 0 where it is no majority."""
 
-    def needed(self, radius: float, ball: Ball, features: int) -> float:
+    def needed(self, radius: float, ball: Ball, shape: Sequence[int]) -> float:
         """The radius in `norm` of a ball that contains the threat's own ball of `radius`, with what its judge forgives.
 
         Args:
             radius: in the norm of the ball.
-            features: how many features of an input may change.
+            shape: of one input.
 
         A change of L-infinity size r in d features is at most r sqrt(d) long in L2 and r d in L1; one of L1 or L2 size r is at most r long in
         L2 and r or r sqrt(d) in L1; k features that change freely by up to w are at most w sqrt(k) in L2 and w k in L1.
         """
-        width = _width(ball)
+        if radius <= 0:
+            return 0.0
+        width, free = _width(ball), math.prod(shape) if ball.mask is None else sum(ball.mask)
         if ball.norm == 0:
-            return width * radius ** (1 / self.norm) * (1 + FORGIVEN)
-        stretch = features ** max(1 / self.norm - 1 / ball.norm, 0.0)
-        return (radius * (1 + FORGIVEN) + HAIR * width) * stretch if radius > 0 else 0.0
+            return width * (radius * (shape[0] if ball.pixels else 1)) ** (1 / self.norm) * (1 + FORGIVEN)
+        return (radius * (1 + FORGIVEN) + HAIR * width) * free ** max(1 / self.norm - 1 / ball.norm, 0.0)
 
 
 def _width(ball: Ball) -> float:

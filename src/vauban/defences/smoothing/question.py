@@ -41,13 +41,13 @@ class Question:
 
 
 def question_of(
-    smoothed: Smoothed, ball: Ball | None, features: int, *, radii: Sequence[float] = (), alpha: float = 0.001, most: int = 100_000
+    smoothed: Smoothed, ball: Ball | None, shape: Sequence[int], *, radii: Sequence[float] = (), alpha: float = 0.001, most: int = 100_000
 ) -> Question:
     """Whether the answer is the same within the ball, and within more `radii` of the same norm.
 
     Args:
         ball: None to ask about `radii` in the norm of the smoothed classifier, or with no radii, about the majority alone.
-        features: how many features of an input may change.
+        shape: of one input.
 
     Raises:
         BadPlan: alpha is no small probability; a radius is negative or without end; or no votes would do, with so few samples.
@@ -60,7 +60,7 @@ def question_of(
     for bad in (r for r in asked if not 0 <= r < INF):
         raise BadPlan(f"smoothing: a radius of {bad:g} cannot be certified; ask for numbers from 0 up")
     around = Ball(norm=smoothed.norm) if ball is None else ball
-    bars = [smoothed.noise.share(smoothed.noise.needed(r, around, features)) for r in asked]
+    bars = [smoothed.noise.share(smoothed.noise.needed(r, around, shape)) for r in asked]
     for radius, bar in zip(asked, bars, strict=True):
         _check_possible(smoothed, radius, bar, alpha, most)
     return Question(asked, tuple(boundary_of(bar, alpha, most) for bar in bars))

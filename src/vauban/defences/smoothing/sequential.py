@@ -57,8 +57,7 @@ def certify(
     >>> found.verdict, found.answer, found.radius, found.samples < 1000
     ('certified', 0, 0.5, True)
     """
-    free = x[0].numel() if ball is None or ball.mask is None else sum(ball.mask)
-    question = question_of(smoothed, ball, free, radii=radii, alpha=alpha, most=most)
+    question = question_of(smoothed, ball, x.shape[1:], radii=radii, alpha=alpha, most=most)
     rows = checked_rows(smoothed.target, x, y, ids)
     booth = Booth(smoothed.target, smoothed.noise, rows.classes, max_rows)
     return Desk(booth, question, x, None if y is None else y.tolist(), rows.ids, seed).settled()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vauban.attacks import Attack, find
+from vauban.defences.training.inner import concerned
 from vauban.defences.training.result import Epoch
 from vauban.defences.training.rows import Part
 from vauban.doors import Oracle
@@ -40,14 +41,7 @@ class Probe:
         self.x, self.y = rows.x.to(target.device), rows.y.to(target.device)
         self.one = find("fgsm").bind()
         self.many = find("pgd").bind(steps=20, step=0.125) if threat.perturbation.kind in find("pgd").facts.on else inner
-        goal = threat.goal
-        self.concerned = (
-            torch.isin(self.y, torch.tensor(goal.sources, device=self.y.device))
-            if goal.sources
-            else torch.ones_like(self.y, dtype=torch.bool)
-        )
-        if isinstance(goal.wanted, int):
-            self.concerned &= self.y != goal.wanted
+        self.concerned = concerned(threat.goal, self.y)
         self.commonest = int(torch.bincount(self.y).max()) / len(self.y)
 
     def answers(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""PGD adversarial training (Madry et al. 2018, arXiv:1706.06083, section 2): train on the worst inputs that an attack finds."""
+"""Training from its beginning, or from its checkpoint, to its end: by default on the worst inputs that an attack finds."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from torch import nn
 
 from vauban.attacks import Attack
 from vauban.attacks import Recipe as Unbound
+from vauban.attacks import find as find_attack
 from vauban.defences.training.checkpoint import Checkpoint, Progress
 from vauban.defences.training.gates import Probe, TrainingStopped, best_of, check_attack, check_not_constant, overfitted
 from vauban.defences.training.inner import for_training
+from vauban.defences.training.method import Manner, Method, find
 from vauban.defences.training.recipe import Recipe
 from vauban.defences.training.result import Epoch, Hardened, Tick
 from vauban.defences.training.rows import Given, Part, apart, few, part_of
@@ -31,15 +33,16 @@ def harden(
     model: nn.Module | Torch,
     data: Given,
     threat: Threat,
-    attack: Attack | Unbound[...],
+    attack: Attack | Unbound[...] | None = None,
     recipe: Recipe | None = None,
     *,
+    method: Method | Manner[...] | None = None,
     held_out: Given | None = None,
     checkpoint: str | Path | None = None,
     fresh: bool = False,
     progress: Tell | None = None,
 ) -> Hardened:
-    """Train a model, in place, on the worst inputs that an attack finds within a threat's radius.
+    """Train a model, in place, to withstand a threat: by default on the worst inputs that an attack finds within its radius.
 
     The attack sees the model in evaluation mode, the loss in training mode; afterwards every module is in the mode it was in, and the model
     has the weights of the epoch that withstood PGD best on held-out rows.
@@ -49,9 +52,11 @@ def harden(
         data: the rows to train on: `Rows`, or float (n, *shape) inputs inside the threat's box and int64 (n,) classes. Never those of the
             audit.
         threat: what the attacker may do and wants. Rows that a directional goal does not concern are trained on as they are.
-        attack: the inner loop, any attack that raises a loss; what it asks last is what is trained on. With `pgd(steps=7, step=0.36)` a
-            step costs about eight plain ones.
+        attack: the inner loop, any attack that raises a loss; what it asks last is what is trained on. By default `pgd(steps=7, step=0.36)`,
+            with which a step costs about eight plain ones.
         recipe: everything else; by default `Recipe()`.
+        method: what loss is taken of a batch, one of `vauban.defences.training.METHODS` such as `trades(beta=6)`; by default `adversarial`,
+            cross-entropy on what the inner loop finds (Madry et al. 2018, arXiv:1706.06083, section 2).
         held_out: the rows to measure after every epoch and to choose the best by; by default a share of `data` is kept apart.
         checkpoint: a folder that is written after every epoch. The same call goes on where a killed one was, to bitwise the same weights
             (on one CPU thread), and does nothing when it is done.
@@ -63,7 +68,8 @@ def harden(
         BadPlan, BadData, BadTarget, BadRun: something cannot be done as asked; one sentence says what, and the mend.
     """
     recipe, trainee = recipe or Recipe(), Trainee.of(model)
-    attack = attack.bind() if isinstance(attack, Unbound) else attack
+    attack = find_attack("pgd").bind(steps=7, step=0.36) if attack is None else attack.bind() if isinstance(attack, Unbound) else attack
+    how = find("adversarial").bind() if method is None else method.bind() if isinstance(method, Manner) else method
     threat = for_training(threat)
     if not any(p.requires_grad for p in trainee.model.parameters()):
         raise BadTarget(f"{trainee.name}: no parameter can be trained; set requires_grad on those that may change")
@@ -75,7 +81,7 @@ def harden(
     if keep is not None and fresh:
         keep.clear()
     with modes_kept(trainee.model):
-        return Training(trainee, (rows, few(held, recipe.seed)), threat, attack, recipe, progress or _quiet).run(keep)
+        return Training(trainee, (rows, few(held, recipe.seed)), threat, attack, recipe, how, progress or _quiet).run(keep)
 
 
 def _quiet(_: Tick) -> None:
@@ -85,12 +91,14 @@ def _quiet(_: Tick) -> None:
 class Training:
     """One training from its beginning, or from its checkpoint, to its end."""
 
-    def __init__(self, trainee: Trainee, parts: tuple[Part, Part], threat: Threat, attack: Attack, recipe: Recipe, tell: Tell) -> None:
+    def __init__(
+        self, trainee: Trainee, parts: tuple[Part, Part], threat: Threat, attack: Attack, recipe: Recipe, method: Method, tell: Tell
+    ) -> None:
         self.trainee, self.recipe, self.tell = trainee, recipe, tell
         rows, held = parts
-        self.steps = Steps(trainee, rows, threat, attack, recipe)
+        self.steps = Steps(trainee, rows, threat, attack, recipe, method)
         self.probe = Probe(trainee, held, threat, attack, recipe.seed)
-        said = (recipe, threat, attack.name, dict(attack.settings), rows.sha256, held.sha256)
+        said = (recipe, threat, attack.name, dict(attack.settings), method.name, dict(method.settings), rows.sha256, held.sha256)
         self.settings = hashlib.sha256(repr(said).encode()).hexdigest()
         self.best: State = {}
 

@@ -1,0 +1,42 @@
+"""What the steps of an epoch took, beside plain steps timed in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import median
+
+
+@dataclass
+class Clock:
+    """Seconds of whole steps, of the optimiser's part of them, and of some plain steps without it."""
+
+    whole: list[float] = field(default_factory=list[float])
+    ends: list[float] = field(default_factory=list[float])
+    plain: list[float] = field(default_factory=list[float])
+
+    @contextmanager
+    def step(self) -> Generator[None]:
+        """One step of training."""
+        began = time.perf_counter()
+        yield
+        self.whole.append(time.perf_counter() - began)
+
+    @contextmanager
+    def optimiser(self) -> Generator[None]:
+        """The optimiser's part of it, which a plain step has too."""
+        began = time.perf_counter()
+        yield
+        self.ends.append(time.perf_counter() - began)
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps."""
+        return sum(self.whole)
+
+    @property
+    def cost(self) -> float:
+        """A step over a plain one, medians of both."""
+        return median(self.whole) / (median(self.plain) + median(self.ends))
