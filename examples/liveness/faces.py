@@ -1,4 +1,4 @@
-"""Draw the synthetic faces and put them away: train.npz and test.npz, and the attacker's own in own.npz.
+"""Draw the synthetic faces and put them away: train.npz and test.npz.
 
     python faces.py [SHARE]
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from vauban.data.liveness import synthetic_faces
 
-ROWS = {"train": 1800, "test": 300}
+ROWS = {"train": 1500, "test": 300}
 
 
 def make(folder: Path, share: float = 1.0) -> None:

@@ -6,6 +6,8 @@ fewer than 200,000 parameters.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -80,7 +82,7 @@ def mixer() -> nn.Module:
     return _made(Mixer)
 
 
-def _made(make: object) -> nn.Module:
+def _made(make: Callable[[], nn.Module]) -> nn.Module:
     """A network with the same weights every time."""
     with torch.random.fork_rng([]):
         torch.manual_seed(0)

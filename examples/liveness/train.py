@@ -39,7 +39,7 @@ def train(model: nn.Module, rows: Rows, rate: float, epochs: int, batch: int = 3
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the liveness networks.")
     parser.add_argument("names", nargs="*", default=list(RATES), help="plain, mobile, mixer; by default all")
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=10)
     said = parser.parse_args()
     here = Path.cwd()
     rows, test = load_data("train.npz", base=here), load_data("test.npz", base=here)

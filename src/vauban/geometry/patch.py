@@ -81,18 +81,21 @@ def heaviest(worth: Tensor, height: int, width: int) -> Tensor:
     >>> heaviest(torch.tensor([[0.0, 1, 2], [0, 0, 3], [5, 0, 0]]), 2, 2).int().tolist()
     [[0, 1, 1], [0, 1, 1], [0, 0, 0]]
     """
-    down, across = worth.shape[-2] - height, worth.shape[-1] - width
     if height < 1 or width < 1:
         return torch.zeros_like(worth, dtype=torch.bool)
-    sums = torch.nn.functional.pad(worth.cumsum(-2).cumsum(-1), (1, 0, 1, 0))
-    whole = (
-        sums[..., height:, width:] - sums[..., : down + 1, width:] - sums[..., height:, : across + 1] + sums[..., : down + 1, : across + 1]
-    )
-    place = whole.flatten(-2).argmax(-1)[..., None]
-    top, left = place // (across + 1), place % (across + 1)
+    sums = sums_of_windows(worth, height, width)
+    place = sums.flatten(-2).argmax(-1)[..., None]
+    top, left = place // sums.shape[-1], place % sums.shape[-1]
     rows, columns = torch.arange(worth.shape[-2], device=worth.device), torch.arange(worth.shape[-1], device=worth.device)
     inside = (rows >= top) & (rows < top + height), (columns >= left) & (columns < left + width)
     return inside[0].unsqueeze(-1) & inside[1].unsqueeze(-2)
+
+
+def sums_of_windows(worth: Tensor, height: int, width: int) -> Tensor:
+    """The sum of `worth` (..., rows, columns) over every window of that size, by its upper left corner (..., places below, places beside)."""
+    total = torch.nn.functional.pad(worth.cumsum(-2).cumsum(-1), (1, 0, 1, 0))
+    lower = total[..., height:, width:] - total[..., height:, :-width]
+    return lower - total[..., :-height, width:] + total[..., :-height, :-width]
 
 
 def _extent(marked: Tensor) -> Tensor:

@@ -108,6 +108,7 @@ def _facts(record: Record, finding: Finding | None) -> dict[str, str]:
         "threat": finding.threat.text,
         "clean accuracy": finding.clean.text() if finding.clean.rows else percent(float("nan")),
         "robust accuracy": finding.robust.text() if finding.robust.rows else percent(float("nan")),
+        **({} if finding.naive is None else {"naive accuracy": finding.naive.text()}),
         **({} if finding.certified is None else {"certified accuracy": finding.certified.text()}),
         "rows": str(finding.robust.rows),
         "attacks": ", ".join(a.label for a in finding.attacks),

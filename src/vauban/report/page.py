@@ -98,6 +98,7 @@ class Section:
     badge: Badge
     clean: Bar
     robust: Bar
+    naive: Bar | None
     certified: Bar | None
     promises: tuple[Promised, ...]
     plots: tuple[Plot, ...]
@@ -187,6 +188,7 @@ def _section(record: Record, finding: Finding, place: int, judged: Sequence[Judg
         _badge(outcome if own else Verdict.HOLDS, bool(own)),
         bar(finding.clean, least.get("clean accuracy")),
         bar(finding.robust, least.get("robust accuracy")),
+        None if finding.naive is None else bar(finding.naive),
         None if finding.certified is None else bar(finding.certified),
         tuple(map(_promised, own)),
         tuple(_plots(finding)),

@@ -137,6 +137,7 @@ def _numbers(finding: Finding) -> Json:
         "interval": [low, high],
         "level": finding.robust.level,
         "withstood": finding.robust.hits,
+        "naive": None if finding.naive is None else finding.naive.hits,
         "certified": None if finding.certified is None else finding.certified.hits,
         "rows": finding.robust.rows,
         "eps": finite(finding.threat.radius),

@@ -63,7 +63,7 @@ def finding_sentence(finding: Finding, judged: Sequence[Judgement] = (), kind: s
     own = [j for j in judged if j.threat == finding.name]
     if finding.robust.rows == 0:
         return f"{who} found no input to attack, so nothing was measured; {_promises(own)}."
-    return f"{who} {_wins(finding)} {_share(_broken(finding.robust))}{_untouched(finding)}{_proven(finding)}; {_promises(own)}."
+    return f"{who} {_wins(finding)} {_share(_broken(finding.robust))}{_untouched(finding)}{_adapted(finding)}{_proven(finding)}; {_promises(own)}."
 
 
 def record_sentence(record: Record, judged: Sequence[Judgement]) -> str:
@@ -149,6 +149,16 @@ def _proven(finding: Finding) -> str:
         return ""
     verb = "is" if sure.hits == 1 else "are"
     return f". Of the {_inputs(finding.robust.hits)} that stood, {sure.hits:,} {verb} proven robust and {finding.open:,} open"
+
+
+def _adapted(finding: Finding) -> str:
+    """What an attacker that does not know of the defences gets, so that nobody takes that for what they are worth."""
+    naive = finding.naive
+    if naive is None or not naive.rows:
+        return ""
+    wrong = _broken(naive)
+    said = f"{wrong.hits:,}" if _counted(_broken(finding.robust)) else f"{round(100 * wrong.value)}"
+    return f"; one that does not know of the defence, for {said}"
 
 
 def _untouched(finding: Finding) -> str:

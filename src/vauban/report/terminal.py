@@ -60,18 +60,26 @@ def plain_text(record: Record, judged: Sequence[Judgement] | None = None, width:
 
 def _headline(record: Record) -> str:
     unfinished = "" if record.complete else ", unfinished"
-    return f"{record.title or 'audit'}: {record.data.rows:,} rows, {len(record.target.classes)} classes, seed {record.seed}{unfinished}"
+    return f"{record.title or 'audit'}: {defended(record)}{record.data.rows:,} rows, {len(record.target.classes)} classes, seed {record.seed}{unfinished}"
+
+
+def defended(record: Record) -> str:
+    """The defences in the order an input meets them; empty where there are none."""
+    worn = [d.name for d in reversed(record.target.defences)]
+    return f"behind {', then '.join(worn)}; " if worn else ""
 
 
 def _threats(record: Record, judged: Sequence[Judgement], plain: bool) -> Table:
     proofs = any(f.certified for f in record.findings)
-    heads = ("clean", "robust", *(("certified",) if proofs else ()), "rows")
+    worn = any(f.naive for f in record.findings)
+    heads = ("clean", *(("naive",) if worn else ()), "robust", *(("certified",) if proofs else ()), "rows")
     table = _table(plain, ("threat", "left"), *((h, "right") for h in heads), ("promised", "left"), ("verdict", "left"))
     for finding in record.findings:
         own = [j for j in judged if j.threat == finding.name]
         promises, verdicts = _lines(map(_promise, own)), _lines(map(_verdict, own))
         sure = ("-" if finding.certified is None else _rate(finding.certified),) if proofs else ()
-        shares = (_rate(finding.clean), _rate(finding.robust), *sure)
+        naive = ("-" if finding.naive is None else _rate(finding.naive),) if worn else ()
+        shares = (_rate(finding.clean), *naive, _rate(finding.robust), *sure)
         table.add_row(_text((finding.name, "bold")), *shares, f"{finding.robust.rows:,}", promises, verdicts)
     for judgement in judged:
         if all(f.name != judgement.threat for f in record.findings):

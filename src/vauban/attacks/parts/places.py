@@ -10,6 +10,7 @@ from torch import Tensor
 from vauban.attacks.parts.windows import Frame
 from vauban.doors import Oracle
 from vauban.errors import BadPlan
+from vauban.geometry.patch import sums_of_windows
 from vauban.threat import Patch
 
 
@@ -63,7 +64,15 @@ class Places:
         grid = torch.arange(channels * self.frame.shape[1] * wide, device=place.device).view(self.frame.shape)
         return (top * wide + left)[:, None] + grid[:, : self.height, : self.width].flatten()
 
-    def inside(self, place: Tensor) -> Tensor:
-        """Which pixels lie under the patch, bool (n, *shape)."""
-        marked = torch.zeros((len(place), *self.frame.shape), dtype=torch.bool, device=place.device)
-        return marked.flatten(1).scatter(1, self.features(place), True).view(marked.shape)
+    def best(self, worth: Tensor) -> Tensor:
+        """The place that is worth most, int64 (n,), for what each pixel (n, height, width) of the image is worth."""
+        f = self.frame
+        part = worth.double()[:, f.top : f.top + f.height, f.left : f.left + f.width]
+        return sums_of_windows(part, self.height, self.width).flatten(1).argmax(1)
+
+    def shown(self, o: Oracle, place: Tensor, share: Tensor) -> Tensor:
+        """The clean inputs with the patch at places (n,), (n, *shape): each of its features, `share` (n, features), is that share of its range."""
+        at = self.features(place)
+        lower, upper = (limit.flatten(1).gather(1, at) for limit in o.limits)
+        painted = torch.lerp(lower, upper, share.to(lower)).clamp(lower, upper)
+        return o.x.flatten(1).scatter(1, at, painted).view_as(o.x)

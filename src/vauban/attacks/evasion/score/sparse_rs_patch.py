@@ -85,17 +85,14 @@ class _Painted:
         self.o, self.queries, self.sizes, self.places = o, queries, sizes, Places.of(o)
         channels, self.height, self.width = o.x.shape[1], self.places.height, self.places.width
         self.single = sizes.single(self.height, self.width)
-        lower, upper = (t.flatten(1) for t in o.limits)
         stripes = o.noise.integers(2, channels, 1, self.width).bool().expand(-1, -1, self.height, -1)
-        self.s = o.rows(clean=o.x.flatten(1), lower=lower, upper=upper, place=self.places.anywhere(o), up=stripes)
+        self.s = o.rows(place=self.places.anywhere(o), up=stripes)
         self.before = o.rows(place=self.s.place, up=self.s.up)
 
     @property
     def point(self) -> Tensor:
         """What is to be asked, (n, *shape)."""
-        s, at = self.s, self.places.features(self.s.place)
-        painted = torch.where(s.up.flatten(1), s.upper.gather(1, at), s.lower.gather(1, at))
-        return s.clean.scatter(1, at, painted).view_as(self.o.x)
+        return self.places.shown(self.o, self.s.place, self.s.up.flatten(1))
 
     def propose(self, iteration: int, *, move: bool) -> None:
         """Move the patch, where there is somewhere to go, or repaint a part of it."""

@@ -1,0 +1,117 @@
+"""The sequential test: its evidence is the formula's, its answers are wrong as seldom as it says, and it is quick."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import special, stats
+
+from vauban.defences.smoothing import Gaussian
+from vauban.defences.smoothing.betting import Boundary, boundary_of, fewest, log_evidence, peeks_of
+
+
+def by_scipy(votes: int, samples: int, bar: float) -> float:
+    """The mixture over Beta(1/2, 1/2) cut off below the bar."""
+    a, b = votes + 0.5, samples - votes + 0.5
+    above = stats.beta.logsf(bar, a, b) - stats.beta.logsf(bar, 0.5, 0.5)
+    return special.betaln(a, b) - special.betaln(0.5, 0.5) + above - votes * math.log(bar) - (samples - votes) * math.log1p(-bar)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 100_000), st.floats(0, 1), st.floats(0.5, 0.9995))
+def test_evidence_is_the_ratio_of_the_mixture_to_the_bar(samples: int, share: float, bar: float) -> None:
+    votes = round(share * samples)
+    expected = by_scipy(votes, samples, bar)
+    if expected > -50:  # far below the bar scipy itself loses digits
+        assert log_evidence(votes, samples, bar) == pytest.approx(expected, abs=1e-6, rel=1e-9)
+
+
+def test_a_fair_gamble_is_fair() -> None:
+    """At the bar itself the expected fortune is 1, after any number of votes."""
+    for bar in (0.6, 0.9):
+        for n in (1, 5, 40):
+            fortune = sum(stats.binom.pmf(v, n, bar) * math.exp(log_evidence(v, n, bar)) for v in range(n + 1))
+            assert fortune == pytest.approx(1, abs=1e-9)
+            below = sum(stats.binom.pmf(v, n, bar - 0.05) * math.exp(log_evidence(v, n, bar)) for v in range(n + 1))
+            assert below < 1
+
+
+@pytest.mark.parametrize("bar", [0.5, 0.69, 0.84, 0.977, 0.9987])
+def test_boundaries_are_where_the_evidence_crosses(bar: float) -> None:
+    found, need = boundary_of(bar, 0.001, 2000), math.log(1000)
+    for n, up, down in zip(found.peeks, found.enough, found.hopeless, strict=True):
+        enough = [v for v in range(n + 1) if by_scipy(v, n, bar) >= need]
+        hopeless = [v for v in range(n + 1) if by_scipy(n - v, n, 1 - bar) >= need]
+        assert up == (enough[0] if enough else n + 1)
+        assert down == (hopeless[-1] if hopeless else -1)
+
+
+def test_the_fewest_samples_are_those_with_which_unanimity_does() -> None:
+    for bar in (0.6, 0.9, 0.99):
+        n = fewest(bar, 0.001)
+        assert by_scipy(n, n, bar) >= math.log(1000) > by_scipy(n - 1, n - 1, bar)
+
+
+def test_peeks_grow_by_a_tenth_and_end_at_the_last_sample() -> None:
+    peeks = peeks_of(100_000)
+    assert peeks[0] == 32 and peeks[-1] == 100_000 and len(peeks) < 90
+    assert all(a < b <= a * 1.1 + 1.1 for a, b in zip(peeks, peeks[1:], strict=False))
+    assert peeks_of(10) == (10,)
+
+
+def runs(p: np.ndarray, b: Boundary, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each share of votes: +1 certified, -1 given up, 0 neither; and the samples it took. A row never feels another."""
+    rng = np.random.default_rng(seed)
+    votes, verdict, taken, before = np.zeros(len(p), int), np.zeros(len(p), int), np.full(len(p), b.peeks[-1]), 0
+    for n, up, down in zip(b.peeks, b.enough, b.hopeless, strict=True):
+        votes += rng.binomial(n - before, p)
+        before = n
+        now = np.where(votes >= up, 1, np.where((votes <= down) | (n - votes > b.misses), -1, 0))
+        settled = (verdict == 0) & (now != 0)
+        verdict[settled], taken[settled] = now[settled], n
+    return verdict, taken
+
+
+@pytest.mark.parametrize(("bar", "alpha"), [(0.6, 0.05), (0.9, 0.05), (0.841, 0.01), (0.977, 0.001)])
+def test_false_certificates_are_as_rare_as_alpha_says_at_the_bar_itself(bar: float, alpha: float) -> None:
+    """The worst case: the share is exactly the bar, and the votes are looked at some seventy times."""
+    count = 20_000
+    verdict, _ = runs(np.full(count, bar), boundary_of(bar, alpha, 20_000), seed=1)
+    assert (verdict == 1).mean() <= alpha + 3 * math.sqrt(alpha / count)
+    assert (verdict == 1).any() or alpha < 0.01, "a test that never errs is too timid to be this one"
+
+
+def test_giving_up_is_as_seldom_wrong() -> None:
+    bar, alpha, count = 0.8, 0.05, 20_000
+    b = boundary_of(bar, alpha, 5_000)
+    patient = Boundary(b.peeks, tuple(n + 1 for n in b.peeks), b.hopeless)  # never certifies, so that giving up is all there is to see
+    rng = np.random.default_rng(0)
+    votes, wrong, before = np.zeros(count, int), np.zeros(count, bool), 0
+    for n, down in zip(patient.peeks, patient.hopeless, strict=True):
+        votes += rng.binomial(n - before, bar, count)
+        before = n
+        wrong |= votes <= down
+    assert wrong.mean() <= alpha + 3 * math.sqrt(alpha / count)
+
+
+RADII = (0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 1.9)
+HELD = (0.992, 0.983, 0.969, 0.943, 0.898, 0.820, 0.678, 0.450, 0.30)
+"""Certified accuracy against radius of a LeNet on MNIST, trained and smoothed with sigma 0.5 (Jeong and Shin 2020, arXiv:2006.04062)."""
+
+
+@pytest.mark.parametrize(("radius", "times"), [(0.5, 100), (1.0, 30)])
+def test_at_moderate_radii_far_fewer_samples_than_a_fixed_number_say_the_same(radius: float, times: float) -> None:
+    rng, noise = np.random.default_rng(0), Gaussian(0.5)
+    u = rng.random(20_000)
+    true = np.interp(u, HELD[::-1], RADII[::-1], left=2.5, right=-0.5)
+    p = stats.norm.cdf(true / 0.5)
+    verdict, taken = runs(p, boundary_of(noise.share(radius), 0.001, 100_000), seed=2)
+    votes = rng.binomial(100_000, p)
+    fixed = stats.beta.ppf(0.001, votes, 100_000 - votes + 1) > noise.share(radius)
+    assert 100_000 / taken.mean() >= times
+    assert abs((verdict == 1).mean() - fixed.mean()) <= 0.003
+    assert not (verdict == 1)[true < radius].mean() > 0.001
