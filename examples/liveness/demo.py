@@ -3,7 +3,7 @@
     python examples/liveness/demo.py [FOLDER] [--quick]
 
 Everything is done by the commands a user would type; they are printed as they run. FOLDER ("liveness" by default) holds what they make. --quick takes
-an eighth of the rows and next to no training: it shows that everything runs, and no more.
+a fifth of the rows and next to no training: it shows that everything runs, and no more.
 
 The faces are synthetic: drawn by a program. What the numbers show is the flow, not the strength of any real liveness check.
 """
@@ -29,8 +29,8 @@ def main(folder: Path, *, quick: bool = False) -> None:
     """Run the demonstration in a folder."""
     began = time.perf_counter()
     prepare(folder)
-    run(folder, "python", "faces.py", *(["0.125"] if quick else []), title="Draw synthetic faces: live, printed, replayed, masked")
-    run(folder, "python", "train.py", *(["--epochs", "2"] if quick else []), title="Train three networks, the ordinary way")
+    run(folder, "python", "faces.py", *(["0.2"] if quick else []), title="Draw synthetic faces: live, printed, replayed, masked")
+    run(folder, "python", "train.py", *(["--epochs", "4"] if quick else []), title="Train three networks, the ordinary way")
     audit(folder, "standard", "Audit the plain one: what does it take to pass for live?")
     vauban(folder, "harden", *(["--epochs", "1"] if quick else []), title="Harden it: train on the worst inputs that an attack finds")
     change(folder / "vauban.toml", 'weights = "plain.safetensors"', 'weights = "hardened.safetensors"')

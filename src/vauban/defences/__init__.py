@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from importlib import import_module
 from pkgutil import walk_packages
-from typing import Any
 
 from vauban.defences.registry import DEFENCES, Clean, Defence, Design, Facts, defence, find
 
@@ -23,7 +22,7 @@ for _module in walk_packages(__path__, f"{__name__}."):
 __all__ = ["DEFENCES", "Clean", "Defence", "Design", "Facts", "defence", "find"]
 
 
-def __getattr__(name: str) -> Design[Any]:
+def __getattr__(name: str) -> Design[...]:
     """Every defence by its name with underscores: `vauban.defences.bit_depth`."""
     dashed = name.replace("_", "-")
     if dashed in DEFENCES:

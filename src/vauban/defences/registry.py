@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Concatenate, Generic, ParamSpec, cast
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, cast, overload
 
 from torch import Tensor
 
@@ -151,6 +151,15 @@ class Design(Generic[P]):
         return Defence(self.facts, MappingProxyType(values), lambda *given: self.function(*given, **values))
 
 
+class Register(Protocol):
+    """Registers a function, whose settings are what follows the target, and the clean rows where it is fitted on some."""
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[Target, Clean, P], Target], /) -> Design[P]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Target, P], Target], /) -> Design[P]: ...
+
+
 def defence(
     family: str,
     *,
@@ -161,13 +170,13 @@ def defence(
     on: tuple[str, ...] = ("linf", "l2", "l1"),
     images: bool = False,
     broken: str = "",
-) -> Callable[[Callable[Concatenate[Target, P], Target]], Design[P]]:
+) -> Register:
     """Register a function `(target, *, settings) -> target around it` as a defence, under its own name with dashes.
 
     The arguments are its `Facts`. A function whose second parameter is annotated `Clean` is given clean rows to be fitted on.
     """
 
-    def register(function: Callable[Concatenate[Target, P], Target]) -> Design[P]:
+    def register(function: Callable[..., Target]) -> Design[Any]:
         name = function.__name__.replace("_", "-")
         summary = (inspect.getdoc(function) or "").partition("\n")[0]
         if family not in FAMILIES:
@@ -179,9 +188,9 @@ def defence(
         parameters = list(inspect.signature(function).parameters.values())
         fits = len(parameters) > 1 and parameters[1].annotation in (Clean, "Clean")
         facts = Facts(name, summary, family, claims, adaptive, paper, owes, on, fits, images, broken)
-        return cast("Design[P]", _registered(Design[Any](facts, function)))
+        return _registered(Design[Any](facts, function))
 
-    return register
+    return cast("Register", register)
 
 
 def _registered(design: Design[Any]) -> Design[Any]:

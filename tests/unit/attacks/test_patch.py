@@ -94,16 +94,23 @@ def test_where_each_place_wants_another_pattern_questions_find_the_best_one_of_a
     assert (apart < 1e-4).all()
 
 
-def test_a_patch_begins_where_the_gradient_promises_most_and_then_anywhere() -> None:
+def test_a_patch_begins_at_the_best_of_the_places_looked_at_and_moves_where_that_is_better() -> None:
+    """The same weight everywhere but in one window, which the first restart is told of by the gradient, and the second is not."""
     w = torch.full(SHAPE, 0.01)
     w[:, 4:6, 1:3] = 1.0
-    o, model = attacked("patch-pgd", w, Patch(2), n=2, steps=2, restarts=4, loss="margin")
-    moved = (torch.stack(model.asked) != 0.5).any(2)
-    first, later = moved[1:4], moved[4:]
-    assert first[..., 4:6, 1:3].all()
-    assert first.sum((-1, -2)).eq(4).all()
-    assert later.flatten(0, 1).unique(dim=0).shape[0] > 2
-    assert (o.outcome.queries == 1 + 4 * 3).all()
+    o, model = attacked("patch-pgd", w, Patch(2), steps=30, restarts=2, looks=3)
+    assert [len(x) for x in model.asked] == [1, 4, *[1, 1] * 30, 1] + [1, 3, *[1, 1] * 30, 1]
+    assert int(o.outcome.queries) == sum(map(len, model.asked))
+    with torch.no_grad():
+        gain = [(x - 0.5).flatten(1) @ w.flatten() for x in model.asked]
+    best = 6.0
+    assert float(gain[1][3]) == pytest.approx(best), "where the gradient promises most, each feature where it points"
+    assert float(gain[2]) == pytest.approx(best), "and there it begins"
+    second = gain[66:]
+    assert float(second[2]) == pytest.approx(float(second[1].max()))
+    assert float(second[-1]) == pytest.approx(best), "it came there by moves alone"
+    ascents = [float(g) for g in second[2::2]]
+    assert ascents == sorted(ascents)
 
 
 # ---- what is asked ------------------------------------------------------------------------------------------------------------------------
@@ -163,14 +170,20 @@ def test_the_part_repainted_shrinks_as_published() -> None:
 
 
 def test_places_are_numbered_in_reading_order() -> None:
-    threat = Threat("t", Patch((2, 3), mask=[10 <= k % 42 < 34 for k in range(126)]))
+    threat = Threat("t", Patch((2, 3), mask=[6 <= k % 42 < 36 for k in range(126)]))
     o = Oracle(Torch(Slope(weights(*SHAPE)), outputs="logits"), torch.full((1, *SHAPE), 0.5), torch.zeros(1, dtype=torch.long), threat)
     places = Places.of(o)
     assert (places.down, places.across) == (4, 4), "of the rows 1 to 5 that the mask leaves"
     for number, (top, left) in enumerate(itertools.product(range(4), range(4))):
-        inside = places.inside(torch.tensor([number]))[0]
-        assert inside.nonzero().amin(0).tolist() == [0, top + 1, left]
-        assert inside.nonzero().amax(0).tolist() == [2, top + 2, left + 2]
+        shown = places.shown(o, torch.tensor([number]), torch.full((1, 18), 0.75))[0]
+        assert shown.unique().tolist() == [0.5, 0.75]
+        inside = (shown == 0.75).nonzero()
+        assert inside.amin(0).tolist() == [0, top + 1, left]
+        assert inside.amax(0).tolist() == [2, top + 2, left + 2]
+        worth = torch.zeros(1, 7, 6)
+        worth[0, top + 1, left] = worth[0, top + 2, left + 2] = 1
+        worth[0, 0] = worth[0, 6] = 5
+        assert places.best(worth).tolist() == [number], "what the mask forbids is worth nothing"
     move = torch.tensor([5, 0, 15])
     assert places.shifted(move, torch.tensor([1, -9, 9]), torch.tensor([-1, -9, 9])).tolist() == [8, 1, 0]
 

@@ -46,16 +46,20 @@ class Places:
         """How many there are beside each other."""
         return self.frame.width + 1 - self.width
 
+    @property
+    def count(self) -> int:
+        return self.down * self.across
+
     def anywhere(self, o: Oracle) -> Tensor:
         """A random place for each row, int64 (n,)."""
-        return o.noise.integers(self.down * self.across)
+        return o.noise.integers(self.count)
 
     def shifted(self, place: Tensor, down: Tensor, across: Tensor) -> Tensor:
         """Places (n,) moved by so many pixels (n,), as far as they go; to the next place where they would not move."""
         top = (place // self.across + down).clamp(0, self.down - 1)
         left = (place % self.across + across).clamp(0, self.across - 1)
         there = top * self.across + left
-        return torch.where(there == place, (place + 1) % (self.down * self.across), there)
+        return torch.where(there == place, (place + 1) % self.count, there)
 
     def features(self, place: Tensor) -> Tensor:
         """Where the features of the patch lie in the flattened inputs when it is at places (n,), int64 (n, channels * height * width)."""

@@ -14,8 +14,8 @@ from vauban.defences.smoothing import Gaussian
 from vauban.defences.smoothing.betting import Boundary, boundary_of, fewest, log_evidence, peeks_of
 
 
-def by_scipy(votes: int, samples: int, bar: float) -> float:
-    """The mixture over Beta(1/2, 1/2) cut off below the bar."""
+def by_scipy(votes, samples: int, bar: float):
+    """The mixture over Beta(1/2, 1/2) cut off below the bar, for one number of votes or an array of them."""
     a, b = votes + 0.5, samples - votes + 0.5
     above = stats.beta.logsf(bar, a, b) - stats.beta.logsf(bar, 0.5, 0.5)
     return special.betaln(a, b) - special.betaln(0.5, 0.5) + above - votes * math.log(bar) - (samples - votes) * math.log1p(-bar)
@@ -44,10 +44,10 @@ def test_a_fair_gamble_is_fair() -> None:
 def test_boundaries_are_where_the_evidence_crosses(bar: float) -> None:
     found, need = boundary_of(bar, 0.001, 2000), math.log(1000)
     for n, up, down in zip(found.peeks, found.enough, found.hopeless, strict=True):
-        enough = [v for v in range(n + 1) if by_scipy(v, n, bar) >= need]
-        hopeless = [v for v in range(n + 1) if by_scipy(n - v, n, 1 - bar) >= need]
-        assert up == (enough[0] if enough else n + 1)
-        assert down == (hopeless[-1] if hopeless else -1)
+        votes = np.arange(n + 1)
+        enough, hopeless = votes[by_scipy(votes, n, bar) >= need], votes[by_scipy(n - votes, n, 1 - bar) >= need]
+        assert up == (enough[0] if len(enough) else n + 1)
+        assert down == (hopeless[-1] if len(hopeless) else -1)
 
 
 def test_the_fewest_samples_are_those_with_which_unanimity_does() -> None:

@@ -35,9 +35,10 @@ def patch_pgd(
         s = _begun(o, places, LOSSES[loss], looks, promising=i == 0)
         for k in o.steps(steps):
             value, gradient = o.ascend(places.shown(o, s.place, s.share), LOSSES[loss])
-            there = places.shifted(s.place, *(_shift(o, side, k / steps) for side in o.x.shape[2:]))
-            better = o.look(places.shown(o, there, s.share), LOSSES[loss]) > value
             slope = gradient.flatten(1).gather(1, places.features(s.place)).sign()
+            there = places.shifted(s.place, *(_shift(o, side, k / steps) for side in o.x.shape[2:]))
+            better = there != s.place
+            better = better & (o.look(places.shown(o, there, s.share), LOSSES[loss], better) > value)
             s.share = pick(better, s.share, (s.share + step * slope).clamp(0, 1))
             s.place = torch.where(better, there, s.place)
         o.submit(places.shown(o, s.place, s.share))

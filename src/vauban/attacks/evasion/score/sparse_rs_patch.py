@@ -99,7 +99,7 @@ class _Painted:
         self.before.place, self.before.up = self.s.place, self.s.up
         left = REACH * (1 - iteration / self.queries)
         reach = [int(left * side) for side in self.o.x.shape[2:]]
-        if move and max(reach) and self.places.down * self.places.across > 1:
+        if move and max(reach) and self.places.count > 1:
             shifts = (self.o.noise.integers(2 * far + 1) - far for far in reach)
             self.s.place = self.places.shifted(self.s.place, *shifts)
         elif iteration < self.single:
