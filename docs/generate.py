@@ -24,13 +24,26 @@ from vauban.attacks.suites import SUITES
 from vauban.campaign import record as records
 from vauban.campaign.file.schema import schema
 from vauban.cli.main import VERBS, application
-from vauban.threat import Access, Ball, Feature, Features, Threat, Transformations
+from vauban.threat import Access, Ball, Feature, Features, Patch, Threat, Transformations
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+from defence_pages import DEFENCES, METHODS, Writer  # noqa: E402  # beside this file
+
 NOTE = "<!-- Written by docs/generate.py; change the code it is made from, then run `make docs-pages`. -->\n\n"
-NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0", "transformations": "transformations", "features": "features of a table"}
+NORMS = {
+    "linf": "L∞",
+    "l2": "L2",
+    "l1": "L1",
+    "l0": "L0",
+    "pixels": "L0 of pixels",
+    "patch": "patches",
+    "transformations": "transformations",
+    "features": "features of a table",
+}
 RECORD = (
-    "Record", "TargetCard", "DataCard", "Finding", "ThreatCard", "AttackResult", "Ledger", "Rate", "Curve", "Group", "Validity", "Doubt", "Promise",
+    "Record", "TargetCard", "DefenceCard", "DataCard", "Finding", "ThreatCard", "AttackResult", "Ledger", "Rate", "Curve", "Group",
+    "Validity", "Doubt", "Promise",
 )  # fmt: skip
 BENCHMARKS = """# Benchmarks
 
@@ -56,6 +69,7 @@ TABLES = {
     "BudgetTable": ("[target.http.budget]", "What all questions may cost"),
     "CostTable": ("[target.http.cost]", "What an attempt costs"),
     "ProbeTable": ("[target.http.probe]", "How its steadiness is looked at"),
+    "DefenceTable": ("[[defence]]", "A defence around it; as many as are wanted"),
     "DataTable": ("[data]", "The rows to attack"),
     "ThreatTable": ("[[threat]]", "One attacker; as many as are wanted"),
     "GoalTable": ("goal", "The value of `goal` in a threat, where it is no word"),
@@ -64,7 +78,8 @@ TABLES = {
     "TrainTable": ("[surrogate.train]", "How it is trained"),
     "PromiseTable": ("[promise.THREAT]", "What is promised under a threat"),
     "RunTable": ("[run]", "How the campaign is run"),
-    "HardenTable": ("[harden]", "Adversarial training"),
+    "HardenTable": ("[harden]", "Training that makes it withstand more"),
+    "MethodTable": ("[harden.method]", "The way of training"),
 }
 
 
@@ -72,6 +87,7 @@ def pages() -> dict[str, str]:
     """Every generated page, by its path below docs/."""
     found = {"attacks/index.md": attack_index()}
     found |= {f"attacks/{name}.md": attack_page(recipe) for name, recipe in sorted(ATTACKS.items())}
+    found |= Writer(table, _kind, source).pages()
     found["reference/campaign-file.md"] = campaign_page()
     found["reference/cli.md"] = cli_page()
     found["reference/python.md"] = python_page()
@@ -86,9 +102,10 @@ def main() -> None:
     for path, text in made.items():
         (HERE / path).parent.mkdir(parents=True, exist_ok=True)
         (HERE / path).write_text(text, encoding="utf-8")
-    for old in (HERE / "attacks").glob("*.md"):
-        if f"attacks/{old.name}" not in made:
-            old.unlink()
+    for folder in ("attacks", "defences", "training"):
+        for old in (HERE / folder).glob("*.md"):
+            if f"{folder}/{old.name}" not in made:
+                old.unlink()
     for name, kept in (("README.md", with_table), ("mkdocs.yml", with_navigation)):
         file = HERE.parent / name
         file.write_text(kept(file.read_text(encoding="utf-8")), encoding="utf-8")
@@ -101,9 +118,13 @@ def with_table(readme: str) -> str:
 
 
 def with_navigation(site: str) -> str:
-    """mkdocs.yml with the pages of the attacks between its two marks."""
-    lines = "".join(f"      - {name}: attacks/{name}.md\n" for name in sorted(ATTACKS))
-    return re.sub(r"(      # attacks,[^\n]*\n).*?(      # /attacks\n)", lambda m: m[1] + lines + m[2], site, flags=re.DOTALL)
+    """mkdocs.yml with the pages of attacks, defences and ways of training between their marks."""
+    for folder, names in (("attacks", ATTACKS), ("defences", DEFENCES), ("training", METHODS)):
+        lines = "".join(f"      - {name}: {folder}/{name}.md\n" for name in sorted(names))
+        site = re.sub(
+            rf"(      # {folder},[^\n]*\n).*?(      # /{folder}\n)", lambda m, new=lines: m[1] + new + m[2], site, flags=re.DOTALL
+        )
+    return site
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -157,7 +178,12 @@ def suite_table() -> str:
 
 
 def _suite(name: str, kind: str) -> list[Attack]:
-    others = {"transformations": Transformations(), "features": Features([Feature("any")], 1)}
+    others = {
+        "transformations": Transformations(),
+        "features": Features([Feature("any")], 1),
+        "patch": Patch(1),
+        "pixels": Ball(1, "l0", pixels=True),
+    }
     threat = Threat("any", others[kind] if kind in others else Ball(1, kind))
     return [a for a in SUITES[name](threat) if kind in a.facts.on]
 

@@ -38,7 +38,7 @@ def slow():
             self.inner = build()
 
         def forward(self, x):
-            time.sleep(0.02)
+            time.sleep(0.01)
             return self.inner(x)
 
     return Slow()
@@ -81,7 +81,7 @@ layout = "chw"
 [[threat]]
 name = "short"
 norm = "l2"
-eps = 0.2
+eps = 0.15
 
 [[threat]]
 name = "long"
@@ -140,17 +140,17 @@ def test_a_network_is_certified_by_bounds_exactly_where_its_margin_allows(folder
 
 def test_a_smoothed_model_is_certified_by_sampling_with_a_curve(folder: Path) -> None:
     (folder / "vauban.toml").write_text(FILE + SMOOTH)
-    said, threats = certified(folder, "--radii", "0.1,0.3")
+    said, threats = certified(folder, "--radii", "0.1,0.25")
     short = threats["short"]
     assert said["exit_code"] == 0 and short["method"] == "smoothing" and short["alpha"] == 0.001
-    assert [p["radius"] for p in short["curve"]] == [0.1, 0.2, 0.3]
+    assert [p["radius"] for p in short["curve"]] == [0.1, 0.15, 0.25]
     shares = [p["share"] for p in short["curve"]]
-    assert shares[0] == 1.0 >= shares[1] > 0.8 > shares[2]
+    assert shares[0] == 1.0 >= shares[1] > 0.9 > 0.3 > shares[2]
     assert 32 <= short["samples_per_row"] < 20_000
-    table = next(Path(said["folder"]).glob("short-*/certificates.parquet"))
+    table = next((folder / said["folder"]).glob("short-*/certificates.parquet"))
     rows = pq.read_table(table).to_pylist()
     assert [r["row"] for r in rows] == sorted(r["row"] for r in rows) and len(rows) == 60
-    assert sum(r["radius"] is not None and r["radius"] >= 0.2 for r in rows) == short["verdicts"]["certified"]
+    assert sum(r["radius"] is not None and r["radius"] >= 0.15 for r in rows) == short["verdicts"]["certified"]
 
 
 def test_what_is_shown_to_people_names_the_chance_and_the_numbers(folder: Path) -> None:
@@ -158,7 +158,7 @@ def test_what_is_shown_to_people_names_the_chance_and_the_numbers(folder: Path) 
     done = vauban(folder, "--plain", "certify", "--rows", "12")
     assert done.returncode == 3, "twelve rows cannot keep a promise of 90%"
     assert "short: inconclusive" in done.stdout and "what is not certified may still hold" in done.stdout
-    assert "chance 0.001" in done.stdout and "short: radius" in done.stdout and "12" in done.stdout
+    assert "but for chance 0.001" in done.stdout and "short: radius" in done.stdout and "12" in done.stdout
     assert "turned: unable: certificates are for balls" in done.stdout
 
 
@@ -171,22 +171,23 @@ def test_trees_are_certified_by_their_leaves_and_neighbours_by_nothing(folder: P
     said, threats = certified(folder)
     assert said["exit_code"] == 2 and "randomised-smoothing" in threats["short"]["unable"]
     (folder / "vauban.toml").write_text((folder / "vauban.toml").read_text() + SMOOTH)
-    said, threats = certified(folder, "--rows", "20")
-    assert threats["short"]["method"] == "smoothing" and threats["short"]["certified_accuracy"] > 0.5
+    said, threats = certified(folder, "--rows", "4", "--samples", "2000")
+    assert threats["short"]["method"] == "smoothing" and threats["short"]["verdicts"]["certified"] >= 2
 
 
 def test_certified_rows_are_not_certified_again_unless_it_is_wanted(folder: Path) -> None:
     (folder / "vauban.toml").write_text(FILE + SMOOTH)
-    said, first = certified(folder)
-    journal = next(Path(said["folder"]).glob("short-*/rows.jsonl"))
+    few = ("--rows", "15", "--samples", "3000")
+    said, first = certified(folder, *few)
+    journal = next((folder / said["folder"]).glob("short-*/rows.jsonl"))
     before = journal.read_bytes()
-    said, again = certified(folder)
+    said, again = certified(folder, *few)
     assert journal.read_bytes() == before and again == first
-    certified(folder, "--fresh")
+    certified(folder, *few, "--fresh")
     assert journal.read_bytes() != before, "times differ at least"
-    assert len(list(Path(said["folder"]).glob("short-*"))) == 1
-    certified(folder, "--alpha", "0.01")
-    assert len(list(Path(said["folder"]).glob("short-*"))) == 2, "another alpha is another statement"
+    assert len(list((folder / said["folder"]).glob("short-*"))) == 1
+    certified(folder, *few, "--alpha", "0.01")
+    assert len(list((folder / said["folder"]).glob("short-*"))) == 2, "another alpha is another statement"
 
 
 def test_a_killed_run_goes_on_with_the_rows_that_are_left(folder: Path) -> None:

@@ -109,7 +109,8 @@ def test_the_generated_pages_are_those_that_the_code_gives(generate: ModuleType)
     made = generate.pages()
     stale = [path for path, text in made.items() if not (DOCS / path).is_file() or (DOCS / path).read_text(encoding="utf-8") != text]
     assert not stale, f"run `make docs-pages`: {stale}"
-    assert {f"attacks/{p.name}" for p in (DOCS / "attacks").glob("*.md")} <= made.keys()
+    for folder in ("attacks", "defences", "training"):
+        assert {f"{folder}/{p.name}" for p in (DOCS / folder).glob("*.md")} <= made.keys()
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert generate.with_table(readme) == readme, "run `make docs-pages`: the README's table of attacks"
     site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ class Relu(Bend):
     slope: float = 0.0
 
     def __call__(self, *x: Tensor) -> Tensor:
-        return torch.where(x[0] > 0, x[0], x[0] * self.slope)
+        return torch.where(x[0] > 0, x[0], x[0] * self.slope) if self.slope else torch.relu(x[0])
 
     def relax(self, lo: Tensor, hi: Tensor, slope: Tensor | None = None) -> Lines:
         return chord_of_relu(lo, hi, self.slope, slope)

@@ -100,7 +100,7 @@ def _convolution(g: Draft, m: Any, x: Wire) -> Wire:
 
 def _batch_norm(g: Draft, m: Any, x: Wire) -> Wire:
     coupled = m.running_mean is None
-    return batch_norm(g, x, m.running_mean, m.running_var, m.weight, m.bias, coupled, m.momentum, m.eps)
+    return batch_norm(g, x, *g.statistics(m), m.weight, m.bias, coupled, m.momentum, m.eps)
 
 
 def _max_pool(g: Draft, m: Any, x: Wire) -> Wire:

@@ -98,16 +98,28 @@ def network_of(target: Target, x: Tensor) -> Network:
 
 
 def _written(target: Torch, x: Tensor) -> Network:
-    draft = Draft(shape=tuple(x.shape[1:]), where="normalisation", what="normalisation")
+    draft = Draft()
+    unit = drafted(target, x, draft)
+    resolution = ORDERED * unit if target.outputs in ("probabilities", "log-probabilities", "sigmoid") else 0.0
+    device = torch.device("cpu") if target.device.type == "mps" else target.device
+    ops = tuple(moved(op, device) for op in draft.ops)
+    return Network(ops, tuple(x.shape[1:]), Rounding.of(unit, target.device), target.name, resolution)
+
+
+def drafted(target: Torch, x: Tensor, draft: Draft) -> float:
+    """Write the operations of a target for inputs like x (n, *shape) into an empty draft; the coarsest unit roundoff of its values.
+
+    The target's outputs are known, and its model is in evaluation mode.
+
+    Raises:
+        Unsupported: the model branches on its input, or has an operator that bounds do not know.
+    """
+    draft.shape, draft.where, draft.what = tuple(x.shape[1:]), "normalisation", "normalisation"
     wire = _normalised(draft, target, Wire(0, draft.shape))
     trial = torch.zeros(BATCH, *x.shape[1:], dtype=x.dtype, device=target.device)
     reader = Reader(target.model, trial, draft)
-    wire = reader.read(target.name, wire)
-    resolution = ORDERED * reader.unit if target.outputs in ("probabilities", "log-probabilities", "sigmoid") else 0.0
-    _scores(draft, target, wire)
-    device = torch.device("cpu") if target.device.type == "mps" else target.device
-    ops = tuple(_moved(op, device) for op in draft.ops)
-    return Network(ops, tuple(x.shape[1:]), Rounding.of(reader.unit, target.device), target.name, resolution)
+    _scores(draft, target, reader.read(target.name, wire))
+    return reader.unit
 
 
 def _normalised(draft: Draft, target: Torch, wire: Wire) -> Wire:
@@ -143,8 +155,9 @@ def _scores(draft: Draft, target: Torch, wire: Wire) -> None:
         draft.add(Reshape, wire, shape=wire.shape, before=wire.shape)
 
 
-def _moved(op: Op, device: torch.device) -> Op:
-    return replace(op, **{f.name: v.to(device) for f in fields(op) if isinstance(v := getattr(op, f.name), Tensor)})
+def moved(op: Op, to: torch.device) -> Op:
+    """An operation with its numbers on a device."""
+    return replace(op, **{f.name: v.to(to) for f in fields(op) if isinstance(v := getattr(op, f.name), Tensor)})
 
 
 def _check(network: Network, target: Torch, x: Tensor) -> None:

@@ -48,6 +48,14 @@ class Draft:
         self.ops.append(op(inputs=tuple(w.place for w in inputs), shape=out, where=self.where, **fields))
         return Wire(len(self.ops), out)
 
+    def parameter(self, t: Tensor) -> Tensor:
+        """A number of the model, such as a weight, as operations hold it: in float64."""
+        return t.detach().cpu().double().contiguous()
+
+    def statistics(self, norm: Any) -> tuple[Tensor | None, Tensor | None]:
+        """The mean and the variance that a batch norm divides out: those it has kept."""
+        return norm.running_mean, norm.running_var
+
     def refuse(self, why: str = "") -> Unsupported:
         return Unsupported(
             f"unsupported operator: bounds do not know {self.what}{' ' * bool(why)}{why} (at {self.where}); attack this model without "
@@ -60,14 +68,9 @@ Handler = Callable[..., Any]
 for an operator that gives several tensors."""
 
 
-def _wide(t: Tensor) -> Tensor:
-    """A parameter in float64."""
-    return t.detach().cpu().double().contiguous()
-
-
-def _bias(t: Tensor | None, weight: Tensor) -> Tensor:
-    """The bias in float64; zeros, one for each output of the weight, where there is none."""
-    return torch.zeros(weight.shape[0], dtype=torch.float64) if t is None else _wide(t)
+def _bias(g: Draft, t: Tensor | None, weight: Tensor) -> Tensor:
+    """The bias; zeros, one for each output of the weight, where there is none."""
+    return torch.zeros(weight.shape[0], dtype=torch.float64) if t is None else g.parameter(t)
 
 
 def pair(value: Any) -> Pair:
@@ -76,7 +79,7 @@ def pair(value: Any) -> Pair:
 
 
 def linear(g: Draft, x: Wire, weight: Tensor, bias: Tensor | None = None) -> Wire:
-    return g.add(Dense, x, weight=_wide(weight), bias=_bias(bias, weight))
+    return g.add(Dense, x, weight=g.parameter(weight), bias=_bias(g, bias, weight))
 
 
 def conv2d(
@@ -98,8 +101,8 @@ def conv2d(
     return g.add(
         Conv,
         x,
-        weight=_wide(weight),
-        bias=_bias(bias, weight),
+        weight=g.parameter(weight),
+        bias=_bias(g, bias, weight),
         stride=pair(stride),
         padding=pair(padding),
         dilation=dilation,
@@ -125,9 +128,9 @@ def batch_norm(
 ) -> Wire:
     if training or running_mean is None or running_var is None:
         raise g.refuse("with statistics of the batch: rows are then coupled")
-    scale = (_wide(running_var) + eps).rsqrt() * (1.0 if weight is None else _wide(weight))
-    shift = torch.zeros_like(scale) if bias is None else _wide(bias)
-    about = _wide(running_mean) * scale
+    scale = (g.parameter(running_var) + eps).rsqrt() * (1.0 if weight is None else g.parameter(weight))
+    shift = torch.zeros_like(scale) if bias is None else g.parameter(bias)
+    about = g.parameter(running_mean) * scale
     spread = (-1, *[1] * (len(x.shape) - 1))
     return scaled(g, x, scale.view(spread), (shift - about).view(spread), (shift.abs() + about.abs()).view(spread))
 
@@ -177,7 +180,7 @@ def total(g: Draft, x: Wire, dim: Any = None, keepdim: bool = False) -> Wire:
 
 def _constant(g: Draft, value: Any, x: Wire) -> Tensor:
     """A number or tensor that meets rows of x, in float64 and broadcastable to one row."""
-    t = value.detach().cpu().double() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+    t = g.parameter(value) if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
     if t.ndim > len(x.shape):
         if t.ndim > len(x.shape) + 1 or t.shape[0] != 1:
             raise g.refuse(f"with a constant of shape {tuple(t.shape)}: it must be the same for every row")
@@ -233,5 +236,5 @@ def matmul(g: Draft, x: Any, y: Any) -> Wire:
     if not isinstance(x, Wire) or not isinstance(y, Tensor) or y.ndim > 2:
         raise g.refuse("unless rows are multiplied by a constant matrix or vector")
     weight = y.T if y.ndim == 2 else y[None]
-    out = g.add(Dense, x, shape=(*x.shape[:-1], len(weight)), weight=_wide(weight), bias=_bias(None, weight))
+    out = g.add(Dense, x, shape=(*x.shape[:-1], len(weight)), weight=g.parameter(weight), bias=_bias(g, None, weight))
     return out if y.ndim == 2 else g.add(Reshape, out, before=out.shape)

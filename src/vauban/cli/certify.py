@@ -109,13 +109,20 @@ def told(found: tuple[Certificates, ...], plan: Plan, root: Path, out: Output) -
             out.say(f"! {c.threat}: {warning}")
         if c.unable:
             out.say(f"{c.threat}: unable: {c.unable}")
-        if c.alpha:
-            out.say(f"{c.threat}: each certificate may be false with chance {c.alpha:g}, and is about the smoothed answer; {c.facts}")
+        else:
+            out.say(f"{c.threat}: {_statement(c)}")
     for j in judged:
         out.say(f"{j.threat}: {j.verdict.name.lower()}: {j.reason}")
     if any(not c.unable for c in found):
         out.say(f"\ncertificates: {root}")
     return code
+
+
+def _statement(c: Certificates) -> str:
+    """What a certificate of this threat says, and by what it was proven."""
+    if c.alpha:
+        return f"proven of the smoothed answer, each row but for chance {c.alpha:g}, by {c.facts}"
+    return f"proven by {c.facts}"
 
 
 def _tables(found: tuple[Certificates, ...], out: Output) -> None:
@@ -125,14 +132,13 @@ def _tables(found: tuple[Certificates, ...], out: Output) -> None:
 
     proven = [c for c in found if not c.unable]
     if proven:
-        head = ("threat", "by", ">rows", ">certified", ">95%", ">wrong", ">open", ">samples\na row", ">CPU time")
+        head = ("threat", ">rows", ">certified", ">95%", ">wrong", ">open", ">samples\na row", ">CPU")
         body = [
             [
                 c.threat,
-                c.method,
                 f"{len(c.rows):,}",
                 percent(c.certified.value),
-                interval(c.certified),
+                interval(c.certified, "-"),
                 str(c.count("wrong")),
                 str(len(c.rows) - c.certified.hits - c.count("wrong")),
                 passes(round(c.samples)) if c.method == "smoothing" else "-",
@@ -144,7 +150,7 @@ def _tables(found: tuple[Certificates, ...], out: Output) -> None:
     for c in (c for c in proven if len(c.radii) > 1):
         out.table(
             (f"{c.threat}: radius", ">certified", ">95%", ">undecided"),
-            [[written(r), percent(c.at(r).value), interval(c.at(r)), str(c.undecided(r))] for r in c.radii],
+            [[written(r), percent(c.at(r).value), interval(c.at(r), "-"), str(c.undecided(r))] for r in c.radii],
         )
 
 

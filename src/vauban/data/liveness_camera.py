@@ -75,7 +75,7 @@ def compressed(picture: Tensor, quality: Tensor) -> Tensor:
     tiles = ycc.view(n, 3, rows, BLOCK, cols, BLOCK).permute(0, 1, 2, 4, 3, 5)
     dct = cosines()
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality) / 100
-    steps = (torch.tensor(LUMA).double().view(BLOCK, BLOCK) * scale).clamp_min(1)[:, :, None, None]
+    steps = (torch.tensor(LUMA).double().view(BLOCK, BLOCK) * scale + 0.5).floor().clamp(1, 255)[:, :, None, None]
     kept = (dct @ tiles @ dct.T / steps).round() * steps
     back = (dct.T @ kept @ dct).permute(0, 1, 2, 4, 3, 5).reshape(n, 3, h + tall, w + wide)
     back = back + 128 * torch.tensor([1.0, 0, 0]).double()[:, None, None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import ClassVar
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from vauban.noise import RowNoise
 from vauban.target.around import Around
 from vauban.target.base import Surrogate, Target
+from vauban.target.steps import told
 from vauban.target.surrogates import StraightThrough, default_surrogate
 
 
@@ -22,6 +24,7 @@ class Preprocessed(Around):
         step: (n, *shape) to what the target takes, row by row, without randomness.
         target: what follows the step.
         backward: a differentiable stand-in for the step's gradient; the identity by default, which needs a step that keeps the shape.
+        soft: a differentiable stand-in for the whole step, so near to it that an attacker takes its values too.
         differentiable: the step's own gradient is a useful one.
 
     >>> from vauban.target import Torch
@@ -38,17 +41,19 @@ class Preprocessed(Around):
         target: Target,
         *,
         backward: Callable[[Tensor], Tensor] | None = None,
+        soft: Callable[[Tensor], Tensor] | None = None,
         differentiable: bool = False,
     ) -> None:
         super().__init__(target)
         self.step, self.differentiable = step, differentiable
-        self._stand_in = self._behind(backward)
+        self._instead = [part for part in (backward, soft) if part is not None]
+        self._stand_in = self._behind(backward, step if differentiable else soft)
 
-    def _behind(self, backward: Callable[[Tensor], Tensor] | None) -> Surrogate | None:
+    def _behind(self, backward: Callable[[Tensor], Tensor] | None, soft: Callable[[Tensor], Tensor] | None) -> Surrogate | None:
         inner = default_surrogate(self.target)
         if inner is None or (self.differentiable and inner is self.target):
             return None
-        return StraightThrough(self.step, inner, self.step if self.differentiable else backward)
+        return StraightThrough(self.step, inner, backward) if soft is None else Behind(soft, inner)
 
     @property
     def surrogate(self) -> Surrogate | None:
@@ -75,7 +80,21 @@ class Preprocessed(Around):
         return x
 
     def sha256(self) -> str:
-        """The target's, with the name of the step; empty where the target has none."""
+        """The target's, with the step and what it was fitted to; empty where the target has none."""
         inner = self.target.sha256()
-        step = f"{getattr(self.step, '__module__', '')}.{getattr(self.step, '__qualname__', type(self.step).__qualname__)}"
-        return hashlib.sha256(f"{step} {inner}".encode()).hexdigest() if inner else ""
+        steps = " ".join(map(told, (self.step, *self._instead)))
+        return hashlib.sha256(f"{steps} {inner}".encode()).hexdigest() if inner else ""
+
+
+class Behind(Surrogate):
+    """A surrogate behind a differentiable step."""
+
+    def __init__(self, step: Callable[[Tensor], Tensor], model: Surrogate) -> None:
+        self.step, self.model = step, model
+        self.access, self.passes = model.access, model.passes
+
+    def smooth(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
+        return self.model.smooth(self.step(x), draw)
+
+    def held(self) -> AbstractContextManager[None]:
+        return self.model.held()

@@ -95,20 +95,19 @@ def test_where_each_place_wants_another_pattern_questions_find_the_best_one_of_a
 
 
 def test_a_patch_begins_at_the_best_of_the_places_looked_at_and_moves_where_that_is_better() -> None:
-    """The same weight everywhere but in one window, which the first restart is told of by the gradient, and the second is not."""
-    w = torch.full(SHAPE, 0.01)
-    w[:, 4:6, 1:3] = 1.0
+    """Weights that grow towards the last corner: the first restart is told so by the gradient, and the second comes nearer by moves."""
+    w = (0.1 * (1 + torch.arange(7.0)[:, None] + torch.arange(6.0))).expand(SHAPE).clone()
     o, model = attacked("patch-pgd", w, Patch(2), steps=30, restarts=2, looks=3)
-    assert [len(x) for x in model.asked] == [1, 4, *[1, 1] * 30, 1] + [1, 3, *[1, 1] * 30, 1]
+    assert [len(x) for x in model.asked] == [1, 4, *([1, 1] * 30), 1, 1, 3, *([1, 1] * 30), 1]
     assert int(o.outcome.queries) == sum(map(len, model.asked))
     with torch.no_grad():
         gain = [(x - 0.5).flatten(1) @ w.flatten() for x in model.asked]
-    best = 6.0
+    best = best_of_windows(w, 2, 2)
     assert float(gain[1][3]) == pytest.approx(best), "where the gradient promises most, each feature where it points"
     assert float(gain[2]) == pytest.approx(best), "and there it begins"
-    second = gain[66:]
+    second = gain[63:]
     assert float(second[2]) == pytest.approx(float(second[1].max()))
-    assert float(second[-1]) == pytest.approx(best), "it came there by moves alone"
+    assert best * 1.001 > float(second[-1]) > float(second[2]), "by moves alone: what it shows was right from the start"
     ascents = [float(g) for g in second[2::2]]
     assert ascents == sorted(ascents)
 
@@ -122,8 +121,8 @@ def test_every_question_is_a_legal_patch(name: str, masked: bool) -> None:
     mask = [k % 6 >= 2 for k in range(math.prod(SHAPE))] if masked else None
     settings = {"queries": 300} if name == "sparse-rs-patch" else {}
     o, model = attacked(name, weights(*SHAPE), Patch((3, 5), lo=0.2, hi=0.7, mask=mask), n=2, **settings)
-    x = torch.full((2, *SHAPE), 0.5)
     for asked in model.asked:
+        x = torch.full_like(asked, 0.5)
         assert (o.ball.distance(x, asked) <= 5).all()
         assert (o.ball.outside(asked, x) == 0).all()
 
@@ -195,7 +194,7 @@ def best_pixels(w: Tensor, count: int) -> float:
     return float((w.abs().sum(0) / 2).flatten().topk(count).values.sum())
 
 
-@pytest.mark.parametrize("count", [1, 3, 42])
+@pytest.mark.parametrize("count", [1, 3])
 def test_gradients_and_questions_find_the_best_pixels_of_a_linear_model(count: int) -> None:
     w = weights(*SHAPE)
     for name, settings in (("fgsm", {"loss": "margin"}), ("sparse-rs", {"queries": 4000})):

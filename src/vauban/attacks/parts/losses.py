@@ -62,15 +62,21 @@ def selective(aim: Aim, z: Tensor) -> Tensor:
     """First a winning class ahead of all others, then ahead of rejection (selective gradients: Bryniarski et al. 2021, arXiv:2106.15023).
 
     The margin itself where the target cannot reject. Below -1 while the answer would not be a success without the detector; from there up to 1
-    with how far the winning class is ahead of rejection.
+    with how far the winning class is ahead of rejection. The margin, which is the lesser of both leads, holds rows back where an input is
+    strange on its way to another class: there it climbs back to where the right class is accepted.
     """
     if aim.reject is None:
         return aim.margin(z)
     best, rejected = z.masked_fill(aim.loses, -torch.inf).amax(1), z[:, aim.reject]
     others = aim.wins.clone()
     others[:, aim.reject] = True
-    ahead, accepted = best - z.masked_fill(others, -torch.inf).amax(1), best - rejected
-    return torch.where(ahead > 0, accepted / (1 + accepted.abs()), ahead - 1)
+    ahead = best - z.masked_fill(others, -torch.inf).amax(1)
+    return torch.where(ahead > 0, compressed(best - rejected), ahead - 1)
+
+
+def compressed(lead: Tensor) -> Tensor:
+    """A lead (m,) of any size, rising with it, in (-1, 1)."""
+    return lead / (1 + lead.abs())
 
 
 LOSSES: dict[LossName, Loss] = {

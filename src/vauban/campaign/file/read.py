@@ -168,7 +168,7 @@ def _told(source: Source, error: ErrorDetails) -> tuple[tuple[bool, int], Vauban
     elif kind == "missing":
         known = ", such as [[threat]] with a name and an eps" if where == ("threat",) else ""
         message = f"{_form(where)} is missing{known}"
-    elif kind in FORMS and not (kind == "list_type" and key not in ("threat", "surrogate", "attack")):
+    elif kind in FORMS and not (kind == "list_type" and key not in ("threat", "surrogate", "attack", "defence")):
         message = f"{key} {FORMS[kind].format(key='.'.join(str(s) for s in where if isinstance(s, str)))}"
     else:
         message = _wrong(key, value, error, whole=whole)

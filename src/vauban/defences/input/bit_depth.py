@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
+from vauban.defences.input.checks import unit_range
+from vauban.defences.input.owed import THROUGH
 from vauban.defences.registry import defence
 from vauban.target import Preprocessed, Target
 
@@ -17,6 +19,7 @@ Bits = Annotated[int, Field(ge=1, le=16)]
     "input",
     claims="changes smaller than half a step of the coarser scale, in any norm",
     adaptive="gradients straight through the rounding (BPDA), verified on the rounded input",
+    owes=THROUGH,
     paper="Xu et al. 2018, arXiv:1704.01155, section III-A; Guo et al. 2018, arXiv:1711.00117",
     broken="accuracy 0 under BPDA on ImageNet (Athalye et al. 2018, arXiv:1802.00420)",
 )
@@ -32,4 +35,5 @@ class Levels:
         self.count = count
 
     def __call__(self, x: Tensor) -> Tensor:
+        unit_range(x, "bit-depth")
         return (x * (self.count - 1)).round() / (self.count - 1)

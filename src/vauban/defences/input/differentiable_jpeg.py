@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-from vauban.errors import BadData
 
 LUMA = torch.tensor(
     [
@@ -27,20 +26,22 @@ LUMA = torch.tensor(
 CHROMA = torch.full((8, 8), 99)
 CHROMA[:4, :4] = torch.tensor([[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]])
 """Steps of the colour coefficients at quality 50 (table K.2)."""
+COARSE = 40
+"""The quality below which steps are coarse."""
 TO_YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 """Red, green, blue to brightness and two colour differences (JFIF 1.02)."""
 TO_RGB = torch.tensor([[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]])
 
 
-def cubic(v: Tensor) -> Tensor:
-    """The nearest whole number plus the cube of what is left: a rounding with slope 3 r^2 (Shin and Song 2017, section 3.1)."""
+def bent(v: Tensor, power: int) -> Tensor:
+    """A rounding with a slope: the nearest whole number, plus what is left to this power, so scaled that it is continuous half-way.
+
+    Its slope is 0 at whole numbers, `power` half-way and 1 in the mean. With power 3 it is, but for the scale, that of Shin and Song (2017,
+    section 3.1).
+    """
     whole = v.round()
-    return whole + (v - whole) ** 3
-
-
-def sine(v: Tensor) -> Tensor:
-    """v - sin(2 pi v) / (2 pi): equals v at whole numbers, with slope 0 there, 2 half-way and 1 in the mean."""
-    return v - torch.sin(2 * math.pi * v) / (2 * math.pi)
+    rest = v - whole
+    return whole + rest * (2 * rest).abs() ** (power - 1)
 
 
 class SoftJpeg:
@@ -50,15 +51,17 @@ class SoftJpeg:
 
     Args:
         quality: 1 to 100, as libjpeg scales its tables.
-        rounding: of the coefficients, one that has a slope.
+        rounding: of the coefficients; by default `bent` with power 2, or 3 below quality 40: where attacks with small changes were strongest
+            (coarse steps: a change matters where a coefficient is near a threshold already; fine steps: everywhere).
         clamps: whether what leaves [0, 1] is cut off, as the codec does; there the slope is 0.
 
     >>> SoftJpeg(50)(torch.rand(2, 3, 9, 20)).shape
     torch.Size([2, 3, 9, 20])
     """
 
-    def __init__(self, quality: int, rounding: Callable[[Tensor], Tensor] = cubic, *, clamps: bool = True) -> None:
-        self.quality, self.rounding, self.clamps = quality, rounding, clamps
+    def __init__(self, quality: int, rounding: Callable[[Tensor], Tensor] | None = None, *, clamps: bool = True) -> None:
+        self.quality, self.clamps = quality, clamps
+        self.rounding = rounding or partial(bent, power=3 if quality < COARSE else 2)
         self.luma, self.chroma = table(LUMA, quality), table(CHROMA, quality)
 
     def __call__(self, x: Tensor) -> Tensor:

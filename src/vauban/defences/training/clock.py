@@ -11,8 +11,9 @@ from statistics import median
 
 @dataclass
 class Clock:
-    """Seconds of whole steps, of the optimiser's part of them, and of some plain steps without it."""
+    """Seconds of whole steps, of the optimiser's part of them, of some plain steps without it, and of what was done before the first."""
 
+    before: float = 0.0
     whole: list[float] = field(default_factory=list[float])
     ends: list[float] = field(default_factory=list[float])
     plain: list[float] = field(default_factory=list[float])
@@ -33,10 +34,10 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Of all steps."""
-        return sum(self.whole)
+        """Of all steps, and of what was done before them."""
+        return self.before + sum(self.whole)
 
     @property
     def cost(self) -> float:
-        """A step over a plain one, medians of both."""
-        return median(self.whole) / (median(self.plain) + median(self.ends))
+        """A step with its share of what was done before, over a plain one; medians of steps."""
+        return (median(self.whole) + self.before / len(self.whole)) / (median(self.plain) + median(self.ends))

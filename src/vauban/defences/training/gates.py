@@ -21,6 +21,8 @@ FALL = 0.20
 """PGD accuracy below FGSM accuracy, or below that of an earlier epoch, by more than this is a sign of catastrophic overfitting."""
 PATIENCE = 3
 """Constant answers in so many epochs running end the training,"""
+GAP = 0.15
+"""PGD accuracy on the rows trained on above that on held-out rows by more than this, and by more than chance, is robust overfitting."""
 ENOUGH = 100
 """once it has had this many steps: a model that has only begun may answer anything."""
 
@@ -33,11 +35,13 @@ class Probe:
     """Measures a model on held-out rows, at the threat's full radius and always with the same noise.
 
     Args:
+        threats: what a row must withstand, each of them; the first is the one that is stated.
         inner: the attack trained with, which stands in for PGD where PGD cannot act.
     """
 
-    def __init__(self, target: Target, rows: Part, threat: Threat, inner: Attack, seed: int) -> None:
-        self.target, self.threat, self.seed = target, threat, seed
+    def __init__(self, target: Target, rows: Part, threats: Sequence[Threat], inner: Attack, seed: int) -> None:
+        self.target, self.threats, self.seed = target, threats, seed
+        self.threat = threat = threats[0]
         self.x, self.y = rows.x.to(target.device), rows.y.to(target.device)
         self.one = find("fgsm").bind()
         self.many = find("pgd").bind(steps=20, step=0.125) if threat.perturbation.kind in find("pgd").facts.on else inner
@@ -49,13 +53,16 @@ class Probe:
         return torch.cat([self.target.labels(part) for part in self.x.split(512)])
 
     def withstood(self, attack: Attack) -> float:
-        """The share of the rows the threat is about that are classified correctly and stay so under an attack."""
+        """The share of the rows the threat is about that are classified correctly and stay so under an attack, under every threat."""
         right = self.answers() == self.y
         if not bool((right & self.concerned).any()):
             return 0.0
-        o = Oracle(self.target, self.x, self.y, self.threat, seed=self.seed)
-        attack(o)
-        return int(o.outcome.standing.sum()) / int(self.concerned.sum())
+        standing = self.concerned
+        for threat in self.threats:
+            o = Oracle(self.target, self.x, self.y, threat, seed=self.seed)
+            attack(o)
+            standing = standing & o.outcome.standing
+        return int(standing.sum()) / int(self.concerned.sum())
 
     def measure(self, number: int, **told: float | None) -> Epoch:
         """The model as it is now."""
@@ -94,6 +101,26 @@ def overfitted(history: Sequence[Epoch]) -> str:
             "lower the learning rate, or train with more steps of the inner attack"
         )
     return ""
+
+
+def remembered(history: Sequence[Epoch], best: int, rows: int) -> str:
+    """Robust overfitting (Rice et al. 2020, arXiv:2002.11569): what is withstood on rows trained on, and not on others; empty where there is none.
+
+    Args:
+        best: the epoch whose weights are kept.
+        rows: how many were measured, of either kind.
+    """
+    last = history[-1]
+    if last.trained_on is None:
+        return ""
+    mean = (last.trained_on + last.pgd) / 2
+    chance = 2 * math.sqrt(2 * mean * (1 - mean) / rows)
+    if last.trained_on - last.pgd <= max(GAP, chance):
+        return ""
+    return (
+        f"robust overfitting: in epoch {last.number}, {last.trained_on:.1%} of rows trained on withstand PGD and {last.pgd:.1%} of held-out "
+        f"rows; epoch {best} is kept; use more rows, augmentation (shift, mirror), awp or ema, or fewer epochs"
+    )
 
 
 def check_not_constant(history: Sequence[Epoch], probe: Probe, *, steps: int, final: bool) -> None:

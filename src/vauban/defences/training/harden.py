@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 
 from torch import nn
 
@@ -14,15 +14,16 @@ from vauban.attacks import Attack
 from vauban.attacks import Recipe as Unbound
 from vauban.attacks import find as find_attack
 from vauban.defences.training.checkpoint import Checkpoint, Progress
-from vauban.defences.training.gates import Probe, TrainingStopped, best_of, check_attack, check_not_constant, overfitted
+from vauban.defences.training.gates import Probe, TrainingStopped, best_of, check_attack, check_not_constant, overfitted, remembered
 from vauban.defences.training.inner import for_training
 from vauban.defences.training.method import Manner, Method, find
 from vauban.defences.training.recipe import Recipe
 from vauban.defences.training.result import Epoch, Hardened, Tick
 from vauban.defences.training.rows import Given, Part, apart, few, part_of
+from vauban.defences.training.seeds import DONE, Trials
 from vauban.defences.training.steps import State, Steps
 from vauban.defences.training.trainee import Trainee, modes_kept
-from vauban.errors import BadTarget
+from vauban.errors import BadPlan, BadTarget
 from vauban.target import Torch
 from vauban.threat import Threat
 
@@ -38,6 +39,7 @@ def harden(
     *,
     method: Method | Manner[...] | None = None,
     held_out: Given | None = None,
+    seeds: int = 1,
     checkpoint: str | Path | None = None,
     fresh: bool = False,
     progress: Tell | None = None,
@@ -58,6 +60,8 @@ def harden(
         method: what loss is taken of a batch, one of `vauban.defences.training.METHODS` such as `trades(beta=6)`; by default `adversarial`,
             cross-entropy on what the inner loop finds (Madry et al. 2018, arXiv:1706.06083, section 2).
         held_out: the rows to measure after every epoch and to choose the best by; by default a share of `data` is kept apart.
+        seeds: how many trainings to run, from the same weights, with the recipe's seed and those after it. The one that withstood PGD best on
+            the held-out rows is kept, and `result.notes` says how far they lie apart.
         checkpoint: a folder that is written after every epoch. The same call goes on where a killed one was, to bitwise the same weights
             (on one CPU thread), and does nothing when it is done.
         fresh: forget what the checkpoint holds.
@@ -75,13 +79,34 @@ def harden(
         raise BadTarget(f"{trainee.name}: no parameter can be trained; set requires_grad on those that may change")
     rows = part_of(data, trainee, threat)
     check_attack(attack, threat, tuple(rows.x.shape[1:]))
+    threats = how.threats(threat)
     trainee.prepare(rows.x[:256].to(trainee.device))
     rows, held = apart(rows, recipe.held_out, recipe.seed) if held_out is None else (rows, part_of(held_out, trainee, threat))
-    keep = None if checkpoint is None else Checkpoint(Path(checkpoint))
+    parts, tell = (rows, few(held, recipe.seed)), progress or _quiet
+
+    def training(seed: int, tell: Tell = tell) -> Training:
+        return Training(trainee, parts, threats, attack, replace(recipe, seed=seed), how, tell, recipe.seed)
+
+    def trained(seed: int, folder: Path | None) -> Hardened:
+        return training(seed, lambda tick: tell(replace(tick, seed=seed))).run(_kept(folder, fresh=fresh))
+
+    if seeds < 1:
+        raise BadPlan(f"seeds = {seeds} must be a whole number, 1 or more")
+    folder = None if checkpoint is None else Path(checkpoint)
+    with modes_kept(trainee.model):
+        if seeds == 1:
+            return training(recipe.seed).run(_kept(folder, fresh=fresh))
+        if fresh and folder is not None:
+            (folder / DONE).unlink(missing_ok=True)
+        wanted = range(recipe.seed, recipe.seed + seeds)
+        return Trials(trainee, wanted, trained, folder, f"{training(recipe.seed).settings} {seeds}").run()
+
+
+def _kept(folder: Path | None, *, fresh: bool) -> Checkpoint | None:
+    keep = None if folder is None else Checkpoint(folder)
     if keep is not None and fresh:
         keep.clear()
-    with modes_kept(trainee.model):
-        return Training(trainee, (rows, few(held, recipe.seed)), threat, attack, recipe, how, progress or _quiet).run(keep)
+    return keep
 
 
 def _quiet(_: Tick) -> None:
@@ -89,15 +114,30 @@ def _quiet(_: Tick) -> None:
 
 
 class Training:
-    """One training from its beginning, or from its checkpoint, to its end."""
+    """One training from its beginning, or from its checkpoint, to its end.
+
+    Args:
+        parts: rows to train on, and held-out rows.
+        threats: what the method trains against; the first is the one that is stated.
+        measuring: the seed of the measurements.
+    """
 
     def __init__(
-        self, trainee: Trainee, parts: tuple[Part, Part], threat: Threat, attack: Attack, recipe: Recipe, method: Method, tell: Tell
+        self,
+        trainee: Trainee,
+        parts: tuple[Part, Part],
+        threats: Sequence[Threat],
+        attack: Attack,
+        recipe: Recipe,
+        method: Method,
+        tell: Tell,
+        measuring: int,
     ) -> None:
         self.trainee, self.recipe, self.tell = trainee, recipe, tell
-        rows, held = parts
+        (rows, held), threat = parts, threats[0]
         self.steps = Steps(trainee, rows, threat, attack, recipe, method)
-        self.probe = Probe(trainee, held, threat, attack, recipe.seed)
+        self.probe = Probe(trainee, held, threats, attack, measuring)
+        self.seen = Probe(trainee, few(rows, recipe.seed), threats, attack, measuring)
         said = (recipe, threat, attack.name, dict(attack.settings), method.name, dict(method.settings), rows.sha256, held.sha256)
         self.settings = hashlib.sha256(repr(said).encode()).hexdigest()
         self.best: State = {}
@@ -107,7 +147,7 @@ class Training:
         found = None if keep is None else keep.read(self.settings, self.trainee.sha256())
         if keep is not None and found is not None and found.result:
             self.trainee.model.load_state_dict(keep.result())
-            return _told(found, keep, len(found.history) - 1)
+            return self._told(found, keep, len(found.history) - 1)
         now = self._begun(keep) if keep is None or found is None else self._resumed(keep, found)
         done = len(now.history) - 1
         self.steps.low = now.precision == "bfloat16"
@@ -115,7 +155,7 @@ class Training:
             while len(now.history) <= self.recipe.epochs and not now.stopped:
                 now = self._next(now, keep)
         check_not_constant(now.history, self.probe, steps=self._taken(now.history), final=True)
-        return _told(self._finished(now, keep), keep, done)
+        return self._told(self._finished(now, keep), keep, done)
 
     def _begun(self, keep: Checkpoint | None) -> Progress:
         """The model as it came, measured; nothing is trained yet."""
@@ -124,6 +164,7 @@ class Training:
         sha256, first = self.trainee.sha256(), self.probe.measure(0)
         self.best = self.steps.weights()
         self._tick(0, 0, 0.0, first)
+        self.steps.prepare()
         return Progress(self.settings, sha256, (first,), 0, chosen_precision(self.steps, self.recipe.precision))
 
     def _resumed(self, keep: Checkpoint, found: Progress) -> Progress:
@@ -156,7 +197,8 @@ class Training:
         pace = self.steps.epoch(number, lambda step, loss: self._tick(number, step, loss))
         eps = self.recipe.radius(number * self.steps.batches - 1, self.recipe.epochs * self.steps.batches)
         with self.steps.shown():
-            return self.probe.measure(number, loss=pace.loss, eps=eps, seconds=pace.seconds, cost=pace.cost)
+            trained_on = self.seen.withstood(self.seen.many)
+            return self.probe.measure(number, loss=pace.loss, eps=eps, seconds=pace.seconds, cost=pace.cost, trained_on=trained_on)
 
     def _taken(self, history: Sequence[Epoch]) -> int:
         """Steps of training so far."""
@@ -174,6 +216,12 @@ class Training:
             keep.finish(now, kept)
         return now
 
+    def _told(self, now: Progress, keep: Checkpoint | None, resumed: int) -> Hardened:
+        costs = [e.cost for e in now.history if e.cost is not None]
+        weights, cost = None if keep is None else keep.weights, fmean(costs) if costs else 1.0
+        note = remembered(now.history, now.best, int(self.probe.concerned.sum()))
+        return Hardened(weights, now.history, now.best, cost, now.stopped, resumed, (note,) if note else ())
+
     def _tick(self, epoch: int, step: int, loss: float, measured: Epoch | None = None) -> None:
         self.tell(Tick(epoch, self.recipe.epochs, step, self.steps.batches, loss, measured))
 
@@ -185,8 +233,3 @@ def chosen_precision(steps: Steps, wanted: str) -> str:
     full = steps.seconds_of_a_step()
     steps.low = True
     return "bfloat16" if steps.seconds_of_a_step() <= 0.9 * full else "float32"
-
-
-def _told(now: Progress, keep: Checkpoint | None, resumed: int) -> Hardened:
-    costs = [e.cost for e in now.history if e.cost is not None]
-    return Hardened(None if keep is None else keep.weights, now.history, now.best, median(costs) if costs else 1.0, now.stopped, resumed)

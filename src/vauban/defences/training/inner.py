@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -44,6 +45,18 @@ def climbed(target: Target, rows: Part, threat: Threat, loss: Loss, steps: int, 
             _, gradient = o.ascend(x, loss)
             x = o.project(x + o.steepest(gradient, x, step * o.eps))
     return torch.where(per_row(concerned(threat.goal, rows.y), x), x, rows.x)
+
+
+def searched(target: Target, rows: Part, threat: Threat, search: Callable[[Oracle], None], seed: int) -> Tensor:
+    """What a search of a method's own submits last, (n, *shape), as it stands: inside radius and box only where the search puts it there.
+
+    Nothing judged, nothing settled; rows that the threat's goal does not concern stay as they are.
+    """
+    o = Oracle(target, rows.x, rows.y, threat, settle="worst", seed=seed, ids=rows.ids, max_rows=len(rows))
+    with o.attacking("search", Access.GRADIENT):
+        if o.live:
+            search(o)
+    return o.outcome.best
 
 
 def concerned(goal: Goal, y: Tensor) -> Tensor:

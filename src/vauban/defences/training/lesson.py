@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vauban.attacks import Attack
-from vauban.defences.training.inner import climbed, mixed, worst
+from vauban.defences.training.inner import climbed, mixed, searched, worst
 from vauban.defences.training.recipe import Recipe
 from vauban.defences.training.rows import Part
 from vauban.defences.training.trainee import Trainee
-from vauban.doors import Loss
+from vauban.doors import Loss, Oracle
 from vauban.noise import RowNoise
+from vauban.target import Target
 from vauban.threat import Threat
 
 
@@ -37,7 +38,7 @@ class Lesson:
         share: how much of the radius has grown, in (0, 1].
         done: how much of the training is done, in [0, 1].
         rows: all rows that are trained on, on the CPU, for methods that draw others.
-        memory: what a method keeps from lesson to lesson; part of every checkpoint, so tensors only.
+        memory: what a method keeps from lesson to lesson; part of every checkpoint, so tensors only; new ones, never changed in place.
         replay: how often this batch was seen before, in the same turn.
     """
 
@@ -87,6 +88,10 @@ class Lesson:
         """Random numbers that belong to the rows, for one purpose: the same whatever the batch."""
         return RowNoise(self.batch.ids, self.seed, *purpose)
 
+    def lot(self, *purpose: str | int) -> float:
+        """One random number in [0, 1) for the whole batch, whatever the order of its rows."""
+        return float(RowNoise(self.batch.ids.min().view(1), self.seed, *purpose).uniform(1))
+
     def scores(self, x: Tensor) -> Tensor:
         """Scores (n, classes) in training mode, differentiable in the weights and in x."""
         return self.trainee.learn(x)
@@ -95,15 +100,29 @@ class Lesson:
         """Scores in evaluation mode, without gradient."""
         return self.trainee.scores(x)
 
+    def remembered(self, name: str) -> dict[str, Tensor]:
+        """What is kept in memory under a name and a dot, such as the weights of a model, by what follows the dot."""
+        return {key.removeprefix(f"{name}."): t for key, t in self.memory.items() if key.startswith(f"{name}.")}
+
     def cross_entropy(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Mean cross-entropy with the recipe's label smoothing; of the true classes by default."""
         return F.cross_entropy(z, self.y if y is None else y, label_smoothing=self.recipe.label_smoothing)
 
-    def attacked(self) -> Tensor:
-        """What the inner loop of the recipe finds: worst inputs (n, *shape), the first rows left clean where the recipe has a clean share."""
-        return self.found(self._attacked)
+    def attacked(self, *, attack: Attack | None = None, source: Target | None = None, threat: Threat | None = None) -> Tensor:
+        """What the inner loop of the recipe finds: worst inputs (n, *shape), the first rows left clean where the recipe has a clean share.
 
-    def climbed(self, loss: Loss, *, steps: int, step: float, start: Tensor | None = None) -> Tensor:
+        Args:
+            attack: in place of the recipe's.
+            source: the model that is attacked, in place of the one in training.
+            threat: what it may do, in place of the present threat.
+        """
+        return self.found(lambda: self._attacked(attack or self.attack, source or self.trainee, threat or self.threat))
+
+    def searched(self, search: Callable[[Oracle], None]) -> Tensor:
+        """What a search of the method's own submits last, (n, *shape), as it stands, inside radius and box or not."""
+        return self.found(lambda: searched(self.trainee, self.batch, self.threat, search, self.seed))
+
+    def climbed(self, loss: Loss, *, steps: int, step: float, start: Tensor | None = None, threat: Threat | None = None) -> Tensor:
         """Inputs (n, *shape) after projected gradient ascent on any objective, model in evaluation mode.
 
         Args:
@@ -111,8 +130,9 @@ class Lesson:
             steps: how many.
             step: the length of each, as a share of the radius.
             start: where from (n, *shape); by default a random point of the ball.
+            threat: another than the lesson's.
         """
-        return self.found(lambda: climbed(self.trainee, self.batch, self.threat, loss, steps, step, start, self.seed))
+        return self.found(lambda: climbed(self.trainee, self.batch, threat or self.threat, loss, steps, step, start, self.seed))
 
     def found(self, search: Callable[[], Tensor]) -> Tensor:
         """What a search finds, searched once however often the loss is taken."""
@@ -125,10 +145,10 @@ class Lesson:
         """The loss is about to be taken anew, at the same inputs."""
         self._next = 0
 
-    def _attacked(self) -> Tensor:
+    def _attacked(self, attack: Attack, source: Target, threat: Threat) -> Tensor:
         clean = round(self.recipe.clean_share * len(self.batch))
         part = self.batch.take(torch.arange(clean, len(self.batch), device=self.x.device))
         if not len(part):
             return self.x
-        found = worst(self.trainee, part.x, part.y, self.threat, self.attack, ids=part.ids, seed=self.seed)
+        found = worst(source, part.x, part.y, threat, attack, ids=part.ids, seed=self.seed)
         return torch.cat([self.x[:clean], found])

@@ -14,6 +14,7 @@ from torch import Tensor
 from vauban.defences.training.lesson import Lesson
 from vauban.errors import BadPlan, nearest
 from vauban.settings import Settings
+from vauban.threat import Threat
 
 P = ParamSpec("P")
 
@@ -31,6 +32,10 @@ class Facts:
         paper: its source.
         replays: the setting that says how often each batch is seen before the next, for methods that replay; empty for once.
         certifies: whether it trains for a bound, so that the best epoch is chosen by what interval bounds certify.
+        on: the kinds of perturbation it can train against; empty for all that the inner loop can use.
+        prepare: what is done before the first step: (lesson, **settings) puts what the method needs into the lesson's memory.
+        union: (threat, **settings) to the threats it trains against, the given one first, for methods that train against several; a row
+            then withstands where it withstands all.
     """
 
     name: str
@@ -38,6 +43,9 @@ class Facts:
     paper: str
     replays: str = ""
     certifies: bool = False
+    on: tuple[str, ...] = ()
+    prepare: Callable[..., None] | None = None
+    union: Callable[..., tuple[Threat, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,22 @@ class Method:
 
     def __call__(self, lesson: Lesson) -> Tensor:
         return self.run(lesson)
+
+    def prepare(self, lesson: Lesson) -> None:
+        """What is done before the first step."""
+        if self.facts.prepare is not None:
+            self.facts.prepare(lesson, **self.settings)
+
+    def threats(self, threat: Threat) -> tuple[Threat, ...]:
+        """What it trains against, the given threat first.
+
+        Raises:
+            BadPlan: it cannot train against such a perturbation.
+        """
+        kind = threat.perturbation.kind
+        if self.facts.on and kind not in self.facts.on:
+            raise BadPlan(f"training method {self.name!r} works on {', '.join(self.facts.on)}, and threat {threat.name!r} allows {kind}")
+        return (threat,) if self.facts.union is None else self.facts.union(threat, **self.settings)
 
 
 class Manner(Generic[P]):
@@ -100,8 +124,17 @@ class Manner(Generic[P]):
         return Method(self.facts, MappingProxyType(values), lambda lesson: function(lesson, **values))
 
 
-def method(*, paper: str, replays: str = "", certifies: bool = False) -> Callable[[Callable[Concatenate[Lesson, P], Tensor]], Manner[P]]:
-    """Register a function `(lesson, *, settings) -> loss, a scalar` as a way of training, under its own name with dashes."""
+def method(
+    *,
+    paper: str,
+    replays: str = "",
+    certifies: bool = False,
+    on: tuple[str, ...] = (),
+    prepare: Callable[..., None] | None = None,
+    union: Callable[..., tuple[Threat, ...]] | None = None,
+) -> Callable[[Callable[Concatenate[Lesson, P], Tensor]], Manner[P]]:
+    """Register a function `(lesson, *, settings) -> loss, a scalar` as a way of training, under its own name with dashes. The arguments are
+    its `Facts`."""
 
     def register(function: Callable[Concatenate[Lesson, P], Tensor]) -> Manner[P]:
         name = function.__name__.replace("_", "-")
@@ -110,7 +143,7 @@ def method(*, paper: str, replays: str = "", certifies: bool = False) -> Callabl
             raise BadPlan(f"training method {name!r} needs a docstring and a source")
         if name in METHODS:
             raise BadPlan(f"two training methods are named {name!r}, in {METHODS[name].__module__} and {function.__module__}")
-        made = Manner(Facts(name, summary, paper, replays, certifies), function)
+        made = Manner(Facts(name, summary, paper, replays, certifies, on, prepare, union), function)
         METHODS[name] = made
         return made
 

@@ -20,6 +20,7 @@ class Epoch:
         eps: the radius trained with at the end of the epoch, as a share of the threat's.
         seconds: of training, without the measurements.
         cost: the time of a training step over the time of a plain one (no attack), measured in the same epoch; None for epoch 0.
+        trained_on: `pgd` of as many of the rows that were trained on; None for epoch 0.
     """
 
     number: int
@@ -31,11 +32,15 @@ class Epoch:
     eps: float = 0.0
     seconds: float = 0.0
     cost: float | None = None
+    trained_on: float | None = None
 
 
 @dataclass(frozen=True)
 class Tick:
-    """How far training is: told after every step, and with `measured` after every epoch (epoch 0 is the model as it came)."""
+    """How far training is: told after every step, and with `measured` after every epoch (epoch 0 is the model as it came).
+
+    `seed` says which of several trainings it is about, where there are several.
+    """
 
     epoch: int
     epochs: int
@@ -43,6 +48,29 @@ class Tick:
     steps: int
     loss: float
     measured: Epoch | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One of several trainings that differ in their seed.
+
+    Attributes:
+        seed: of the recipe.
+        epochs: done; 0 where it came to nothing, and then all below is 0.
+        best: the number of the epoch whose weights it would keep.
+        clean, pgd: of that epoch, on the held-out rows.
+        cost: as that of `Hardened`.
+        stopped: why it ended before its time, or came to nothing.
+    """
+
+    seed: int
+    epochs: int
+    best: int
+    clean: float
+    pgd: float
+    cost: float
+    stopped: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,9 +81,12 @@ class Hardened:
         path: the kept weights (safetensors) in the checkpoint folder; None where there is none.
         history: one entry an epoch, from epoch 0.
         best: the number of the epoch whose weights were kept.
-        cost: the time of training over that of plain training of as many steps (median over epochs); 1.0 would be free.
+        cost: the time of training over that of plain training of as many steps (mean over epochs, of medians over steps); 1.0 would be free.
+            Of several trainings, their sum.
         stopped: why it ended before its time; empty where it did not.
         resumed: epochs that an earlier run had done.
+        notes: what else must be said about the numbers, such as robust overfitting, or seeds that disagree.
+        runs: one for each seed, where there were several; `history` is that of the one whose weights were kept.
     """
 
     path: Path | None
@@ -64,6 +95,8 @@ class Hardened:
     cost: float
     stopped: str = ""
     resumed: int = 0
+    notes: tuple[str, ...] = ()
+    runs: tuple[Run, ...] = ()
 
     @property
     def before(self) -> Epoch:
@@ -76,6 +109,11 @@ class Hardened:
         return self.history[self.best]
 
     @property
+    def done_before(self) -> bool:
+        """Whether an earlier run had done all of it."""
+        return self.resumed >= (sum(run.epochs for run in self.runs) or len(self.history) - 1)
+
+    @property
     def seconds(self) -> float:
-        """Of training, all runs together."""
+        """Of training the model that is kept, all sessions together."""
         return sum(e.seconds for e in self.history)

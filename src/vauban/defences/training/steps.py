@@ -61,6 +61,7 @@ class Steps:
         self.optimiser = _optimiser(self.parameters, recipe)
         self.average = Average(self.model, recipe.ema) if recipe.ema else None
         self.memory: State = {}
+        self._before = 0.0
 
     @property
     def batches(self) -> int:
@@ -76,7 +77,8 @@ class Steps:
         """Train for one epoch (counted from 1); tells the number of steps done and the loss after each."""
         order = RowNoise(self.rows.ids, self.recipe.seed, "order", number).bits(1)[:, 0].argsort(stable=True)
         losses: list[float] = []
-        clock = Clock()
+        clock = Clock(self._before)
+        self._before = 0.0
         with drawing(mixed(self.recipe.seed, "draws", number), self.trainee.device):
             for i, index in enumerate(order.split(self.recipe.batch)[: self._distinct]):
                 batch = self.rows.take(index)
@@ -89,6 +91,14 @@ class Steps:
                 if i % max(self._distinct // PLAIN, 1) == 0:
                     clock.plain.append(self._plain_seconds(self.lesson(batch, number, i)))
         return Pace(sum(losses) / len(losses), clock.seconds, clock.cost)
+
+    def prepare(self) -> None:
+        """What the method does before the first step; its time counts with the first epoch."""
+        began = time.perf_counter()
+        with drawing(mixed(self.recipe.seed, "prepare"), self.trainee.device):
+            self.method.prepare(self.lesson(self.rows.take(torch.arange(min(self.recipe.batch, len(self.rows)))), 1, 0))
+        self._wait()
+        self._before = time.perf_counter() - began
 
     def lesson(self, batch: Part, number: int, place: int, replay: int = 0) -> Lesson:
         """A batch as the method sees it, at one place of an epoch."""
@@ -160,7 +170,7 @@ class Steps:
 
     def seconds_of_a_step(self) -> float:
         """How long one step takes in this precision, the better of two after one to warm up; the model is left as it was."""
-        buffers = {name: b.clone() for name, b in self.model.named_buffers()}
+        buffers, memory = {name: b.clone() for name, b in self.model.named_buffers()}, dict(self.memory)
         batch = self.rows.take(torch.arange(min(self.recipe.batch, len(self.rows))))
         took: list[float] = []
         with drawing(0, self.trainee.device), self.trainee.laid_out(channels_last=self.low):
@@ -171,6 +181,7 @@ class Steps:
                 took.append(time.perf_counter() - began)
         self.optimiser.zero_grad(set_to_none=True)
         self.memory.clear()
+        self.memory.update(memory)
         with torch.no_grad():
             for name, b in self.model.named_buffers():
                 b.copy_(buffers[name])

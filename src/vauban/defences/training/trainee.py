@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from vauban.bounds.ops import Op
 from vauban.target import Torch
 
 
 class Trainee(Torch):
-    """A PyTorch target that can also answer in training mode, with gradients in its parameters."""
+    """A PyTorch target that can also answer in training mode, with gradients in its parameters.
+
+    Attributes:
+        written: the module, and its operations as `vauban.defences.training.bounding` has written them down, which hold its parameters.
+    """
+
+    written: tuple[nn.Module, Sequence[Op]] | None = None
 
     @classmethod
     def of(cls, model: nn.Module | Torch) -> Trainee:
@@ -28,6 +36,16 @@ class Trainee(Torch):
         self.model.train()
         return self._forward(x)
 
+    def twin(self, model: nn.Module) -> Trainee:
+        """Another module, fed like this one."""
+        other = Trainee.of(self)
+        other.model, other.written, other._holds = model, None, 0
+        return other
+
+    def with_weights(self, weights: Mapping[str, Tensor]) -> Trainee:
+        """The same module with other weights (a state dict), for questions in evaluation mode."""
+        return self.twin(_Lent(self.model, weights))
+
     @contextmanager
     def laid_out(self, *, channels_last: bool) -> Generator[None]:
         """Images and convolution weights channels-last for a whole training, and contiguous again afterwards."""
@@ -39,6 +57,17 @@ class Trainee(Torch):
             yield
         finally:
             self.model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+
+
+class _Lent(nn.Module):
+    """A module as it would be with other weights."""
+
+    def __init__(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.model, self.weights = model, dict(weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional_call(self.model, self.weights, (x,))
 
 
 @contextmanager
