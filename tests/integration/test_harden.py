@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from vauban.campaign.file import read_file
 from vauban.cli.harden import trained
-from vauban.cli.hardening import hardening_of
+from vauban.campaign.file.hardening import hardening_of
 from vauban.cli.output import Output
 from vauban.errors import VaubanError
 

@@ -58,7 +58,7 @@ def _scores(kind: str, rest: float) -> list[Attack]:
     """Searches by scores alone: first the one that is quickest, then the one that goes furthest."""
     if kind == "patch":
         share = _share(rest, 0.6, 5000)
-        return [_a("sparse-rs-patch", queries=share).spending(share)]
+        return [_a("sparse-rs-patch", queries=max(share // 4, 1), restarts=4).spending(share)]
     if kind in ("l0", "pixels"):
         return [_a("sparse-rs").spending(_share(rest, 0.6, 5000))]
     if kind == "features":

@@ -65,7 +65,7 @@ def _vauban(threat: Threat) -> list[Attack]:
 def _pixels(kind: str) -> list[Attack]:
     """Where a patch or some pixels may change: gradients, and a search by scores, since what is sparse is where gradients see least."""
     if kind == "patch":
-        return [_a("patch-pgd"), _a("patch-pgd", steps=100, step=0.05, loss="margin"), _a("sparse-rs-patch", queries=1000)]
+        return [_a("patch-pgd"), _a("sparse-rs-patch", queries=250, restarts=4)]
     return [_a("sparse-rs", queries=1000)] if kind == "pixels" else []
 
 

@@ -14,7 +14,7 @@ from vauban.cli.output import Output
 
 if TYPE_CHECKING:
     from vauban.campaign.file import FileModel
-    from vauban.cli.hardening import Hardening
+    from vauban.campaign.file.hardening import Hardening
     from vauban.defences.training import Hardened, Tick
 
 
@@ -35,7 +35,7 @@ def command(  # Typer reads the options from the signature
     vauban harden vauban.toml --epochs 20 --out hardened.safetensors
     """
     from vauban.campaign.file import kinds, read_file
-    from vauban.cli.hardening import hardening_of
+    from vauban.campaign.file.hardening import hardening_of
 
     said = Output.of(ctx)
     model = read_file(file)

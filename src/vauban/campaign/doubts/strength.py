@@ -66,7 +66,7 @@ def _longer(probe: Probe) -> Attack:
         return probe.stepping(steps=400)
     steps = steps_of(probe.climb)
     step: float = probe.climb.settings["step"] if probe.climb.name in (*CLIMBS, "bim") else 0.1
-    return probe.stepping(steps=min(4 * steps, max(2 * steps, 200)), step=max(step / 2, 1 / steps), loss="margin")
+    return once(probe.stepping(steps=min(4 * steps, max(2 * steps, 200)), step=max(step / 2, 1 / steps), loss="margin"))
 
 
 def loss_still_rising(scene: Scene) -> Doubt | None:

@@ -16,9 +16,7 @@ from vauban.threat import INF, Access
 SHRINK = 1.5
 
 
-@attack(
-    Access.GRADIENT, on=("linf", "l2", "l1", "transformations"), paper="Stutz et al. 2020, arXiv:1910.06259, section 4 and algorithm 2"
-)
+@attack(Access.GRADIENT, on=("linf", "l2", "l1", "transformations"), paper="Stutz et al. 2020, arXiv:1910.06259, section 4 and algorithm 2")
 def conf_max(o: Oracle, steps: Count = 200, restarts: Count = 4, step: Positive = 0.5, momentum: Share = 0.9) -> None:
     """Raises the log-odds of the likeliest wrong class, with momentum, going back and shortening the step whenever they fall.
 

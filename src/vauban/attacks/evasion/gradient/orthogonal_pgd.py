@@ -13,7 +13,9 @@ from vauban.threat import Access
 
 
 @attack(
-    Access.GRADIENT, on=("linf", "l2", "l1", "transformations"), paper="Bryniarski et al. 2021, arXiv:2106.15023, section 4.1, towards classes"
+    Access.GRADIENT,
+    on=("linf", "l2", "l1", "transformations"),
+    paper="Bryniarski et al. 2021, arXiv:2106.15023, section 4.1, towards classes",
 )
 def orthogonal_pgd(o: Oracle, steps: Count = 100, targets: Count = 3, restarts: Count = 1) -> None:
     """Steps along the gradient of the goal that is not met (the class first), without its part along that of the other goal.

@@ -24,7 +24,13 @@ REACH = 0.75
 
 @attack(Access.SCORE, on=("patch",), images=True, paper="Croce et al. 2022, arXiv:2006.12834, algorithm 1 and section 5")
 def sparse_rs_patch(
-    o: Oracle, queries: Count = 5000, alpha_init: Share = 0.4, period: Count = 4, loss: LossName = "margin", schedule: Schedule = "rescaled"
+    o: Oracle,
+    queries: Count = 5000,
+    alpha_init: Share = 0.4,
+    period: Count = 4,
+    loss: LossName = "margin",
+    schedule: Schedule = "rescaled",
+    restarts: Count = 1,
 ) -> None:
     """Repaints parts of a patch in random colours, moves it every `period`-th time, and keeps what raises the objective.
 
@@ -32,17 +38,21 @@ def sparse_rs_patch(
     patch's own proportions, first `alpha_init` of it and less and less ("rescaled": over `queries` as the published schedule does over 10,000),
     in one colour; once it is down to a pixel, in the second half of the questions left, single channels of pixels are turned round. For goals that
     want a class, 0.1 and a `period` of 10 were published. A proposal that would change nothing is changed until it does.
+
+    Each restart asks `queries` questions. What a patch shows is right for one place, so that a search that began at a bad one rarely leaves it:
+    several short searches find more than a long one.
     """
     asked = int(min(queries, o.threat.queries))
-    patch = _Painted(o, asked, _Sizes(alpha_init, asked, schedule))
-    best = o.rows(value=o.x.new_full((len(o),), -INF))
-    for i in o.steps(queries):
-        if i:
-            patch.propose(i, move=i % period == 0)
-        value = o.score(patch.point, LOSSES[loss])
-        if i:
-            patch.keep(value > best.value)
-        best.value = torch.fmax(best.value, value)
+    for _ in o.restarts(restarts):
+        patch = _Painted(o, asked, _Sizes(alpha_init, asked, schedule))
+        best = o.rows(value=o.x.new_full((len(o),), -INF))
+        for i in o.steps(queries):
+            if i:
+                patch.propose(i, move=i % period == 0)
+            value = o.score(patch.point, LOSSES[loss])
+            if i:
+                patch.keep(value > best.value)
+            best.value = torch.fmax(best.value, value)
 
 
 class _Sizes:

@@ -1,5 +1,7 @@
 """Adversarial training for nothing: the gradient that changes the weights also changes the inputs."""
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -16,9 +18,9 @@ CHANGE = "change"
 
 @method(paper="Shafahi et al. 2019, arXiv:1904.12843, algorithm 1", replays="replays", on=BALLS)
 def free(lesson: Lesson, *, replays: Count = 8) -> Tensor:
-    """Each batch `replays` times in a row; every step takes the inputs one step up as it takes the weights one down. Give a `replays`-th of the epochs.
+    """Each batch `replays` times in a row; every step takes the inputs one step up as it takes the weights one down.
 
-    The change goes on from batch to batch, by place in the batch, as published.
+    Give a `replays`-th of the epochs. The change goes on from batch to batch, by place in the batch, as published.
     """
     body, limits = ball_of(lesson)
     kept = lesson.memory.get(CHANGE)
@@ -37,9 +39,7 @@ def free(lesson: Lesson, *, replays: Count = 8) -> Tensor:
 
 def ball_of(lesson: Lesson) -> tuple[Body, tuple[Tensor, Tensor]]:
     """The ball at its present radius, and the least and the greatest value of each feature."""
-    allowed = lesson.threat.perturbation
-    assert isinstance(allowed, Ball)
-    body = body_of(allowed, lesson.x)
+    body = body_of(cast("Ball", lesson.threat.perturbation), lesson.x)
     return body, body.limits(lesson.x)
 
 

@@ -8,6 +8,7 @@ from vauban.defences.training.lesson import Lesson
 from vauban.defences.training.method import method
 from vauban.defences.training.methods.trades import away_from, divergence, nudged
 from vauban.defences.training.plain import plainly_trained
+from vauban.defences.training.single_step import BALLS
 from vauban.settings import Count, Natural, Positive
 
 HELPER = "helper"
@@ -19,7 +20,7 @@ def with_helper(lesson: Lesson, *, helper_epochs: int, **_: Any) -> None:
     lesson.memory.update({f"{HELPER}.{name}": t for name, t in weights.items()})
 
 
-@method(paper="Rade and Moosavi-Dezfooli 2022, ICLR, openreview Azh9QBQ4tR7, algorithm 1", prepare=with_helper)
+@method(paper="Rade and Moosavi-Dezfooli 2022, ICLR, openreview Azh9QBQ4tR7, algorithm 1", on=BALLS, prepare=with_helper)
 def hat(
     lesson: Lesson,
     *,

@@ -1,7 +1,7 @@
 """Training against several norms at once, best begun from a model that withstands one of them."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ def every_norm(threat: Threat, *, l1: float = 0.0, l2: float = 0.0, linf: float 
     Raises:
         BadPlan: there is no other, or the threat's own norm has another radius.
     """
-    allowed = threat.perturbation
+    allowed = cast("Ball", threat.perturbation)
     given = {"l1": l1, "l2": l2, "linf": linf}
     own = given.pop(allowed.kind, 0.0)
     if own not in (0.0, allowed.eps):
@@ -33,7 +33,6 @@ def every_norm(threat: Threat, *, l1: float = 0.0, l2: float = 0.0, linf: float 
         )
     if not any(given.values()):
         raise BadPlan("training method 'multi-norm' needs the radius of at least one other norm, such as l1 = 12")
-    assert isinstance(allowed, Ball)
     return (threat, *(replace(threat, perturbation=_with(allowed, norm, eps)) for norm, eps in given.items() if eps))
 
 
@@ -47,20 +46,15 @@ def multi_norm(lesson: Lesson, *, l1: Natural = 0.0, l2: Natural = 0.0, linf: Na
 
     The threat's own norm has the threat's radius; give those of the others. L1 and L-infinity alone cover much of L2 between them.
     """
-    threats = [shrunk(t, lesson.share) for t in every_norm(full(lesson), l1=l1, l2=l2, linf=linf)]
+    own = {lesson.threat.perturbation.kind: 0.0}
+    now, *others = every_norm(lesson.threat, **{"l1": l1, "l2": l2, "linf": linf} | own)
+    threats = [now, *(shrunk(other, lesson.share) for other in others)]
     errors = lesson.found(lambda: lesson.memory.get("errors", torch.ones(len(threats))))
     chosen = drawn(errors, lesson.lot("norm"))
     z = lesson.scores(lesson.attacked(threat=threats[chosen]))
     error = float((z.detach().argmax(1) != lesson.y).float().mean())
     lesson.memory["errors"] = errors.index_fill(0, torch.tensor(chosen), (1 - FADING) * float(errors[chosen]) + FADING * error)
     return lesson.cross_entropy(z)
-
-
-def full(lesson: Lesson) -> Threat:
-    """The threat at its whole radius."""
-    allowed = lesson.threat.perturbation
-    assert isinstance(allowed, Ball)
-    return replace(lesson.threat, perturbation=_with(allowed, allowed.kind, allowed.eps / lesson.share))
 
 
 def drawn(errors: Tensor, lot: float) -> int:
