@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from rich.console import Console
 
-from benchmarks import blackbox, component, cw, ddn, deepfool, fgsm, fmn, memory, overhead, pgd, precision, table, verdict
+from benchmarks import blackbox, component, cw, ddn, deepfool, fgsm, fmn, memory, overhead, pgd, precision, smoothing, table, verdict
 from benchmarks.comparison import Check, Row
 from benchmarks.measure import one_thread
 from benchmarks.options import Options
@@ -34,9 +34,10 @@ COMPARISONS = {
     "component": component,
     "verdict": verdict,
     "blackbox": blackbox,
+    "smoothing": smoothing,
 }
-USUAL = tuple(name for name in COMPARISONS if name != "verdict")
-"""Verdicts with the published settings take hours, and are measured when they are named."""
+USUAL = tuple(name for name in COMPARISONS if name not in ("verdict", "smoothing"))
+"""Verdicts with the published settings take hours, and smoothing trains a model first; they are measured when they are named."""
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("vauban", "torch", "numpy", "foolbox", "adversarial-robustness-toolbox", "torchattacks", "adv-lib")
 
@@ -73,7 +74,9 @@ def _names(text: str) -> tuple[str, ...]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Vauban beside ART, Foolbox, torchattacks and adv-lib.")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder that holds reference.py, models and data")
-    parser.add_argument("--only", type=_names, default=USUAL, metavar="A,B", help=f"{', '.join(COMPARISONS)}; all but verdict by default")
+    parser.add_argument(
+        "--only", type=_names, default=USUAL, metavar="A,B", help=f"{', '.join(COMPARISONS)}; all but verdict and smoothing by default"
+    )
     parser.add_argument("--n", type=int, help="rows, instead of each comparison's own number")
     parser.add_argument("--quick", action="store_true", help="a fifth of the rows and fewer turns: minutes instead of an hour")
     parser.add_argument("--models", type=_names, default=(), metavar="A,B", help='verdict: reference or tuning models, or "tuning" for all')

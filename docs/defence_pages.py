@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 from vauban.defences import DEFENCES, Design
 from vauban.defences.registry import FAMILIES
 from vauban.defences.training import METHODS, Manner
+from vauban.defences.training.measures import named
 
 MATRIX = Path(__file__).parent.parent / "benchmarks" / "results" / "matrix.csv"
 """What `vauban matrix` measured on the reference data, one line for each defence and attack."""
@@ -90,7 +91,7 @@ class Writer:
         facts = manner.facts
         about = [
             ["source", self.source(facts.paper)],
-            ["best epoch by", "what interval bounds certify" if facts.certifies else "held-out rows under PGD"],
+            ["best epoch by", f"{named(facts.measure)}, of held-out rows" if facts.measure else "held-out rows under PGD"],
         ]
         name = facts.name.replace("-", "_")
         use = (

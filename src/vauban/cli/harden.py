@@ -79,8 +79,10 @@ class Telling:
             if not tick.step:
                 self.first, self.began = tick.epoch, time.perf_counter()
             self.said.progress("")
-            loss = "" if tick.measured.loss is None else f", loss {tick.measured.loss:.3f}"
-            self._line(f"epoch {tick.epoch} of {tick.epochs}: clean {percent(tick.measured.clean)}, PGD {percent(tick.measured.pgd)}{loss}")
+            now = tick.measured
+            shares = [("clean", now.clean), ("PGD", now.pgd), *([] if now.chosen is None else [(now.chosen_by, now.chosen)])]
+            loss = "" if now.loss is None else f", loss {now.loss:.3f}"
+            self._line(f"epoch {tick.epoch} of {tick.epochs}: {', '.join(f'{name} {percent(share)}' for name, share in shares)}{loss}")
             return
         share = (tick.epoch - 1 - self.first + tick.step / tick.steps) / (tick.epochs - self.first)
         left = (time.perf_counter() - self.began) * (1 / share - 1)
@@ -116,10 +118,10 @@ def told(result: Hardened, model: FileModel, file: Path, weights: Path, said: Ou
     said.write({**facts, "weights": str(weights), "seconds": result.seconds, "history": [asdict(e) for e in result.history]})
     if result.resumed == len(result.history) - 1:
         said.say("finished before; nothing is left to do (--fresh begins anew)")
-    said.table(
-        ("held-out rows", ">before", ">after"),
-        [["clean accuracy", percent(before.clean), percent(after.clean)], ["under PGD-20", percent(before.pgd), percent(after.pgd)]],
-    )
+    rows = [["clean accuracy", percent(before.clean), percent(after.clean)], ["under PGD-20", percent(before.pgd), percent(after.pgd)]]
+    if after.chosen is not None:
+        rows.append([f"{after.chosen_by} (chosen by)", percent(before.chosen or 0.0), percent(after.chosen)])
+    said.table(("held-out rows", ">before", ">after"), rows)
     took = f"{clock(result.seconds)} of training, {result.cost:.1f} times as long as plain training"
     said.say(f"epoch {result.best} of {len(result.history) - 1}, {took}")
     if result.stopped:

@@ -15,7 +15,7 @@ import typer
 from vauban.cli.edge import guarded
 from vauban.cli.output import Output
 
-VERBS = ("init", "check", "audit", "show", "gate", "diff", "judge", "harden", "certify", "list")
+VERBS = ("init", "check", "audit", "show", "gate", "diff", "judge", "harden", "certify", "matrix", "list")
 """In the order of the help; those whose file is here are offered."""
 GLOBAL = ("--plain", "--json", "-q", "--quiet")
 """Options of every verb, which may stand before it or after it."""

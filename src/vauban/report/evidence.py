@@ -116,7 +116,9 @@ def _about(finding: Finding) -> list[Statement]:
         text = f"{name}: {_rate(finding.robust)} of {rows} withstood every attack; {finding.threat.text}."
         said.append(Statement(family(finding), text, name, _numbers(finding.robust)))
     if finding.naive is not None and finding.naive.rows:
-        text = f"{name}: {_rate(finding.naive)} of {rows} withstood the attacker that does not know of the defence, which is no measure of it."
+        text = (
+            f"{name}: {_rate(finding.naive)} of {rows} withstood the attacker that does not know of the defence, which is no measure of it."
+        )
         said.append(Statement(family(finding), text, name, _numbers(finding.naive)))
     if finding.certified is not None and finding.certified.rows:
         text = f"{name}: {_rate(finding.certified)} of {rows} are proven robust; {finding.open:,} are neither broken nor proven."

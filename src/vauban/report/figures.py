@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, PercentFormatter
 from matplotlib.transforms import blended_transform_factory
 
+from vauban.campaign.matrix.result import Matrix
 from vauban.campaign.record import AttackResult, Finding
 from vauban.report.numbers import radius, tidy, unit
 
@@ -176,6 +177,29 @@ def cascade(finding: Finding) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.set(xlim=(0, finding.robust.rows), xlabel=f"rows standing, of {finding.robust.rows:,}")
         return _svg(figure, f"cascade {finding.name}")
+
+
+def defences(matrix: Matrix, threat: str, front: Sequence[str]) -> str:
+    """Clean against robust accuracy of every line of a matrix, with intervals; those on the front are joined. Empty where there is one line."""
+    points = [(line, s) for line in matrix.measured for s in line.stands if s.threat == threat and s.robust.rows]
+    if len(points) < 2:
+        return ""
+    with mpl.rc_context(_RC):
+        figure, axes = _canvas(HEIGHT * 1.25)
+        for line, stand in points:
+            colour = _BLUE if line.label in front else _MUTED
+            (left, right), (low, high) = stand.robust.interval, line.clean.interval
+            x, y = stand.robust.value, line.clean.value
+            axes.errorbar(
+                [x], [y], xerr=[[x - left], [right - x]], yerr=[[y - low], [high - y]], fmt="o", color=colour, markersize=4, linewidth=0.7
+            )
+            axes.annotate(_short(line.label, 26), (x, y), xytext=(5, 4), textcoords="offset points", color=colour, fontsize=7.5)
+        best = sorted((s.robust.value, line.clean.value) for line, s in points if line.label in front)
+        axes.plot([x for x, _ in best], [y for _, y in best], color=_BLUE, linewidth=1, linestyle=(0, (4, 2)))
+        axes.set(xlim=(-0.02, 1.02), xlabel=f"robust accuracy, {tidy(threat)}", ylabel="clean accuracy")
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        _shares(axes)
+        return _svg(figure, f"defences {threat}")
 
 
 def _canvas(height: float) -> tuple[Figure, Axes]:

@@ -39,10 +39,11 @@ def write_html(record: Record, path: Path, galleries: Mapping[str, Shown] | None
 def html(record: Record, galleries: Mapping[str, Shown] | None = None, judged: Sequence[Judgement] | None = None) -> str:
     """The page of a record as text; see `write_html`."""
     view = page(record, judgements(record) if judged is None else judged, galleries or {})
-    return _environment().get_template("report.html.j2").render(page=view, record=record, glossary=GLOSSARY, version=__version__)
+    return environment().get_template("report.html.j2").render(page=view, record=record, glossary=GLOSSARY, version=__version__)
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Where the templates are, and what they know."""
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(_FILTERS)

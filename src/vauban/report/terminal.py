@@ -60,7 +60,8 @@ def plain_text(record: Record, judged: Sequence[Judgement] | None = None, width:
 
 def _headline(record: Record) -> str:
     unfinished = "" if record.complete else ", unfinished"
-    return f"{record.title or 'audit'}: {defended(record)}{record.data.rows:,} rows, {len(record.target.classes)} classes, seed {record.seed}{unfinished}"
+    rows, classes = f"{record.data.rows:,} rows", f"{len(record.target.classes)} classes"
+    return f"{record.title or 'audit'}: {defended(record)}{rows}, {classes}, seed {record.seed}{unfinished}"
 
 
 def defended(record: Record) -> str:

@@ -82,6 +82,11 @@ class Torch(Target):
     def _channels(self, values: float | Sequence[float] | None) -> Tensor | None:
         return None if values is None else torch.as_tensor(values, dtype=torch.float32, device=self.device)
 
+    @property
+    def normalisation(self) -> tuple[Tensor | None, Tensor | None]:
+        """What is subtracted from the inputs, and what they are divided by, one value or one a channel; None where nothing is."""
+        return self._mean, self._std
+
     @contextmanager
     def held(self) -> Generator[None]:
         """Evaluation mode, parameters frozen, convolutions channels-last; all of it undone at the end. May be nested."""

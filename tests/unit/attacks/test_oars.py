@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from stateful import Blacklight, remembered
+from benchmarks.guard import Blacklight, remembered
 from torch import Tensor
 from worlds import Halfspace
 

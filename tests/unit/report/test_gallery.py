@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from vauban.campaign.record import ThreatCard
 from vauban.errors import BadRun
 from vauban.report.gallery import Gallery, examples, is_image
+from vauban.report.numbers import unit
 
 CLASSES = ("a", "b", "c")
 
@@ -116,3 +118,13 @@ def test_a_broken_file_is_one_clear_error(tmp_path, gallery_arrays):
     np.savez(path, **(arrays | {"attack": np.array([object()] * 4, dtype=object)}))
     with pytest.raises(BadRun, match="no gallery can be read"):
         Gallery.read(path)
+
+
+def test_sizes_in_pixels_say_so(gallery_arrays):
+    arrays = gallery_arrays(3)
+    arrays["distance"] = np.array([1.0, 4.0, 2.5])
+    gallery = Gallery(**arrays)
+    assert [e.distance for e in examples(gallery, CLASSES, (0.0, 1.0), unit="pixel")] == ["1 pixel", "4 pixels", "2.5 pixels"]
+    assert [e.distance for e in examples(gallery, CLASSES, (0.0, 1.0))] == ["1", "4", "2.5"]
+    cards = [ThreatCard("t", "", "score", kind, 4.0, "any wrong class") for kind in ("patch", "pixels", "l0", "linf")]
+    assert [unit(card) for card in cards] == ["pixel", "pixel", "", ""]

@@ -10,7 +10,7 @@ from vauban.campaign.record import Finding, Rate, Record, ThreatCard
 from vauban.campaign.verdict import Judgement, Verdict, judgements
 from vauban.report.numbers import slug, tidy
 from vauban.report.sentences import attacker, finding_sentence, overall, promised, record_sentence
-from vauban.threat import Access, Ball, Goal, Threat, Transformations
+from vauban.threat import INF, Access, Ball, Goal, Patch, Threat, Transformations
 
 
 def card(**changes: object) -> ThreatCard:
@@ -36,7 +36,20 @@ def test_the_sentence_states_attacker_share_interval_and_promise():
 
 @pytest.mark.parametrize("access", list(Access))
 @pytest.mark.parametrize(
-    "perturbation", [Ball("8/255"), Ball(0.5, "l2"), Ball(3, "l1"), Ball(10, "l0"), Ball(1, "l0"), Ball(), Transformations(20, 0.1)]
+    "perturbation",
+    [
+        Ball("8/255"),
+        Ball(0.5, "l2"),
+        Ball(3, "l1"),
+        Ball(10, "l0"),
+        Ball(1, "l0"),
+        Ball(10, "l0", pixels=True),
+        Ball(1, "l0", pixels=True),
+        Ball(INF, "l0", pixels=True),
+        Patch((3, 5)),
+        Ball(),
+        Transformations(20, 0.1),
+    ],
 )
 @pytest.mark.parametrize("goal", [Goal(), Goal(wanted=1), Goal.directional(0, 1)])
 def test_every_threat_has_a_sentence_of_whole_words(access, perturbation, goal):
@@ -64,6 +77,19 @@ def test_a_transformation_is_described_by_its_limits():
     threat = Threat("t", Transformations(20, 0.1), goal=Goal.directional(0, 1))
     it = ThreatCard("t", threat.text(), "gradient", "transformations", 1.0, threat.goal.text(), False, allowed=threat.perturbation.text())
     assert "(rotation within 20 degrees, translation within 10% of the frame)" in attacker(it)
+
+
+def test_a_patch_is_described_by_its_size_even_where_a_record_says_no_more_than_its_longer_side():
+    said = attacker(card(perturbation="patch", eps=5.0, allowed=Patch((3, 5)).text()), "image")
+    assert said.endswith("who may put a patch of 3 x 5 pixels anywhere on each input and show there what it likes")
+    bare = attacker(card(perturbation="patch", eps=5.0), "image")
+    assert bare.endswith("who may put a patch of 5 pixels on each input and show there what it likes")
+
+
+def test_pixels_are_not_the_values_in_them():
+    assert attacker(card(perturbation="pixels", eps=4.0, hi=255.0), "image").endswith("change at most 4 of the pixels, as much as it likes")
+    assert attacker(card(perturbation="l0", eps=4.0), "image").endswith("change at most 4 of the pixel values, as much as it likes")
+    assert attacker(card(perturbation="l0", eps=4.0)).endswith("change at most 4 of the features, as much as it likes")
 
 
 def test_an_unlimited_ball_is_called_any_amount():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from stateful import Blacklight, Waves
+from benchmarks.guard import Blacklight, Waves
 from torch import Tensor
 
 import vauban

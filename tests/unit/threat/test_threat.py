@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vauban.errors import BadPlan
-from vauban.threat import INF, Access, Ball, Goal, Threat, Transformations, exact, norm_of, written
+from vauban.threat import INF, Access, Ball, Goal, Patch, Threat, Transformations, exact, norm_of, written
 
 
 @given(st.integers(-1000, 1000), st.integers(1, 1000))
@@ -62,6 +62,18 @@ def test_what_is_no_number_is_refused(bad: object) -> None:
         (lambda: Transformations(0, 1), "translation = 1 must lie in [0, 1)"),
         (lambda: Transformations(10, lo=1, hi=1), "is empty"),
         (lambda: Threat("t", Transformations()).ball, "allows transformations, not an Lp ball"),
+        (lambda: Threat("t", Patch(3)).ball, "allows patch, not an Lp ball"),
+        (lambda: Ball(0.5, "l0", pixels=True), "eps = 0.5 changes no pixel: an L0 radius counts pixels and must be at least 1"),
+        (lambda: Ball(2, "l1", pixels=True), 'pixels are counted in L0, and the norm is l1; say norm = "l0", or leave pixels out'),
+        (lambda: Patch(0), "patch = 0 must be the side of a square in pixels, a whole number of 1 or more, or [height, width]"),
+        (lambda: Patch(2.5), "patch = 2.5 must be the side of a square"),
+        (lambda: Patch(True), "patch = True must be the side of a square"),
+        (lambda: Patch("3"), "patch = '3' must be the side of a square"),
+        (lambda: Patch((1, 2, 3)), "patch = (1, 2, 3) must be the side of a square"),
+        (lambda: Patch((3, 0)), "patch = (3, 0) must be the side of a square"),
+        (lambda: Patch(3, lo=1, hi=0), "the box [1, 0] is empty"),
+        (lambda: Patch(3, lo=[0, 0], hi=[1, 1, 1]), "lo has 2 values and hi has 3"),
+        (lambda: Patch(3, mask=[False, False]), "mask: no feature may change"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_sentence(make: object, sentence: str) -> None:
@@ -93,4 +105,7 @@ def test_threats_read_as_sentences() -> None:
     assert Goal(wanted=(1, 0)).text() == "any class to a class given for each input"
     assert Ball(INF, "l2").text() == "L2 at any size"
     assert Ball(3, "l0").kind == "l0"
+    assert (Ball(3, "l0", pixels=True).kind, Ball(INF, "l0", pixels=True).text()) == ("pixels", "L0 at any size, in pixels")
+    assert Threat("t", Patch((3, 5)), Access.SCORE).text() == "score access, patch of 3 x 5 pixels anywhere, any wrong class"
+    assert (Patch((3, 5)).eps, Patch(np.int64(4)), hash(Patch([2, 2]))) == (5.0, Patch((4, 4)), hash(Patch(2)))
     assert norm_of("LINF") == INF

@@ -16,7 +16,8 @@ Start = Literal["uniform", "clean", "output-diverse"]
 def random_start(o: Oracle) -> Tensor:
     """A random point of the ball and the box.
 
-    L-infinity: uniform in the cube. L2: uniform in the ball. L1: uniform in the ball. L0: that many random features, uniform in the box.
+    L-infinity: uniform in the cube. L2: uniform in the ball. L1: uniform in the ball. L0: that many random features (or pixels), uniform in
+    the box; a patch: a random window, likewise.
     """
     return o.project(o.x + random_change(o, o.eps))
 

@@ -21,7 +21,8 @@ class Seen:
         z: class scores (n, classes).
         model: what gave them, for detectors that ask about other inputs too; the real one, or what gradients are taken from.
         draw: the rows' noise, for what is random.
-        inside: what was caught on the way, for detectors that look inside: features float (n, d), members' scores (k, n, classes); None for the others.
+        inside: what was caught on the way, for detectors that look inside: features float (n, d), or members' scores (k, n, classes); None
+            for the others.
     """
 
     x: Tensor

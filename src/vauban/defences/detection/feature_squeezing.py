@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from vauban.defences.detection.detector import Detector, Seen, following
 from vauban.defences.detection.owed import SELECTIVE
 from vauban.defences.detection.rejecting import Rejected, calibrated
+from vauban.defences.input.median_smoothing import Median
 from vauban.defences.registry import Clean, defence
 from vauban.errors import BadPlan
 from vauban.settings import Count
@@ -38,12 +38,12 @@ class Squeezed(Detector):
     """The largest L1 distance between the probabilities of the input and of a squeezed one; in [0, 2]."""
 
     def __init__(self, bits: int, window: int) -> None:
-        self.bits, self.window, self.passes = bits, window, 2 + (window > 1)
+        self.bits, self.window, self.passes, self.median = bits, window, 2 + (window > 1), Median(window)
 
     def strangeness(self, seen: Seen) -> Tensor:
         squeezed = [rounded(seen.x, self.bits)]
         if self.window > 1:
-            squeezed.append(median_filtered(seen.x, self.window))
+            squeezed.append(self.median(seen.x))
         plain = seen.z.softmax(1)
         draws = [None if seen.draw is None else seen.draw.fork("squeezed", i) for i in range(len(squeezed))]
         changes = [(seen.model.smooth(s, d).softmax(1) - plain).abs().sum(1) for s, d in zip(squeezed, draws, strict=True)]
@@ -55,15 +55,3 @@ def rounded(x: Tensor, bits: int) -> Tensor:
     levels = 2**bits - 1
     hard = (x.detach() * levels).round() / levels
     return following(hard, x) if x.requires_grad else hard
-
-
-def median_filtered(x: Tensor, window: int) -> Tensor:
-    """The median of each window x window pixels of images (n, c, h, w), edges reflected; of an even number the upper of the middle two.
-
-    Pixel (i, j) sees rows i - window // 2 on: the same pixels as `scipy.ndimage.median_filter` with mode "mirror".
-    """
-    before = window // 2
-    after = window - 1 - before
-    wide = pad(x, (before, after, before, after), mode="reflect")
-    seen = wide.unfold(2, window, 1).unfold(3, window, 1).flatten(4)
-    return seen.sort(dim=4).values[..., window * window // 2]

@@ -101,8 +101,8 @@ def known_of(target: Target, clean: Clean) -> Known:
     rare = [c for c in range(classes) if int((y == c).sum()) < LEAST]
     if rare:
         raise BadData(
-            f"class {rare[0]} has {int((y == rare[0]).sum())} clean rows that the model gets right to fit a detector on; give {LEAST} or more of every "
-            "class (half of the rows are for the threshold)"
+            f"class {rare[0]} has {int((y == rare[0]).sum())} clean rows that the model gets right to fit a detector on; give {LEAST} or more of "
+            "every class (half of the rows are for the threshold)"
         )
     return Known(torch.cat(found)[good.to(device)], y.to(device), layer, classes)
 

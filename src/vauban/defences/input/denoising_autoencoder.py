@@ -28,7 +28,7 @@ ROWS = 50
     broken="under attacks through it (Carlini and Wagner 2017, arXiv:1711.08478)",
 )
 def denoising_autoencoder(
-    target: Target, clean: Clean, *, sigma: Positive = 0.1, epochs: Count = 30, width: Count = 24, seed: int = 0
+    target: Target, clean: Clean, *, sigma: Positive = 0.1, epochs: Count = 15, width: Count = 16, seed: int = 0
 ) -> Target:
     """Puts a small autoencoder before the model: convolutional for images, dense for vectors, trained to undo Gaussian noise of `sigma`."""
     return Preprocessed(Denoised.fitted(clean.x, sigma, epochs, width, seed), target, differentiable=True)

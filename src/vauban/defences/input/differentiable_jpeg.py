@@ -72,8 +72,9 @@ class SoftJpeg:
     def _coloured(self, v: Tensor) -> Tensor:
         height, width = v.shape[2:]
         ycc = torch.einsum("ij,njhw->nihw", TO_YCC.to(v), v)
-        small = functional.avg_pool2d(filled(ycc[:, 1:], 2), 2)
-        near = self._plane(small.flatten(0, 1) + 128, self.chroma).view_as(small) - 128
+        # the codec fills up columns before colours are halved, and rows afterwards
+        small = functional.avg_pool2d(filled(ycc[:, 1:], 2, 16), 2)
+        near = self._plane(small.flatten(0, 1) + 128, self.chroma).view_as(small)[..., : (width + 1) // 2] - 128
         colour = functional.interpolate(near, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
         bright = self._plane(ycc[:, 0], self.luma)
         return torch.einsum("ij,njhw->nihw", TO_RGB.to(v), torch.cat([bright[:, None], colour], 1))
@@ -81,7 +82,7 @@ class SoftJpeg:
     def _plane(self, v: Tensor, steps: Tensor) -> Tensor:
         """Values (n, height, width) in [0, 255] through the cosine transform of 8 x 8 blocks, quantised there, and back."""
         height, width = v.shape[1:]
-        padded = filled(v[:, None], 8)[:, 0] - 128
+        padded = filled(v[:, None], 8, 8)[:, 0] - 128
         blocks = padded.unflatten(2, (-1, 8)).unflatten(1, (-1, 8)).transpose(2, 3)
         base, q = COSINES.to(v), steps.to(v)
         kept = self.rounding(base @ blocks @ base.T / q) * q
@@ -99,9 +100,9 @@ def table(base: Tensor, quality: int) -> Tensor:
     return ((base * scale + 50) // 100).clamp(1, 255)
 
 
-def filled(x: Tensor, multiple: int) -> Tensor:
-    """Images (n, channels, height, width) with their last row and column repeated up to a multiple."""
-    down, right = (-side % multiple for side in x.shape[2:])
+def filled(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Images (n, channels, height, width) with their last row and column repeated up to multiples of these."""
+    down, right = -x.shape[2] % rows, -x.shape[3] % columns
     return functional.pad(x, (0, right, 0, down), mode="replicate") if down or right else x
 
 

@@ -23,10 +23,10 @@ ROWS = 20
     "input",
     claims="changes of features that the classes hardly depend on",
     adaptive="its own gradient, which is 0 in the features that are not looked at",
-    paper="Zhang et al. 2016, arXiv:2005.12154 (selection against evasion); Fisher 1925 for the F ratio",
+    paper="Zhang et al. 2016, Adversarial feature selection against evasion attacks, IEEE Transactions on Cybernetics 46(3)",
     owes=THROUGH,
     on=("linf", "l2", "l1", "l0", "features"),
-    broken="fewer features can make evasion easier (Zhang et al. 2016)",
+    broken="selection can make evasion easier (Zhang et al. 2016)",
 )
 def feature_selection(target: Target, clean: Clean, *, keep: Positive = 0.5, by: By = "anova") -> Target:
     """Keeps the best features and sets the others to their mean over clean rows; `keep` is their number, or below 1 their share."""

@@ -19,10 +19,10 @@ from vauban.target import Preprocessed, Target
     "input",
     claims="changes of high spatial frequency, in any norm",
     adaptive="its own gradient: the filter is linear",
-    paper="Li and Li 2017, arXiv:1612.07767, section 5 (a mean filter)",
+    paper="Li and Li 2017, arXiv:1612.07767 (a mean filter)",
     owes=THROUGH,
     images=True,
-    broken="under attacks through the filter (Carlini and Wagner 2017, arXiv:1705.07263, section 5.2)",
+    broken="under attacks through the filter (Carlini and Wagner 2017, arXiv:1705.07263)",
 )
 def gaussian_smoothing(target: Target, *, sigma: Positive = 0.7) -> Target:
     """Blurs every channel with a Gaussian of deviation `sigma` pixels, reflected at the borders."""

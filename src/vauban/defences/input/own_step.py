@@ -97,6 +97,10 @@ class OwnStep:
             raise BadTarget(f"{load} is {type(self.function).__name__}; name a function from a batch of inputs to a batch of inputs")
         self.source = source_of(self.function)
 
+    def sha256(self) -> str:
+        """Of its name and its file, wherever that lies."""
+        return hashlib.sha256(f"{self.load} {self.as_numpy} {self.source}".encode()).hexdigest()
+
     def __call__(self, x: Tensor) -> Tensor:
         given = x.detach().cpu().numpy() if self.as_numpy else x
         try:

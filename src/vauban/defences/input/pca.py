@@ -19,7 +19,7 @@ from vauban.target import Preprocessed, Target
     adaptive="its own gradient: the projection is linear, and what is left of the space is enough",
     paper="Bhagoji et al. 2018, arXiv:1704.02654",
     owes=THROUGH,
-    broken="under attacks through the projection (Carlini and Wagner 2017, arXiv:1705.07263, section 4.3)",
+    broken="under attacks through the projection (Carlini and Wagner 2017, arXiv:1705.07263)",
 )
 def pca(target: Target, clean: Clean, *, keep: Positive = 0.95) -> Target:
     """Projects inputs on the first principal components of clean rows; `keep` is their number, or below 1 the share of the variance they hold."""

@@ -26,7 +26,7 @@ class WithShortcut(nn.Module):
 
 
 def convolutional(channels: int, answers: int, width: int) -> nn.Module:
-    """Images (n, channels, height, width) to (n, answers, height, width): three convolutions beside a linear one; identity at first, where it can be."""
+    """Images to images with so many `answers` as channels: three convolutions beside a linear map of each pixel, at first the identity."""
     straight = nn.Conv2d(channels, answers, 1)
     bent = nn.Sequential(
         nn.Conv2d(channels, width, 3, padding=1, padding_mode="replicate"),
@@ -40,7 +40,7 @@ def convolutional(channels: int, answers: int, width: int) -> nn.Module:
 
 
 def dense(features: int, shape: tuple[int, ...], width: int) -> nn.Module:
-    """Inputs (n, ...) of so many features to (n, *shape): a hidden layer beside a linear map, which is the identity at first, where it can be."""
+    """Inputs of so many features to (n, *shape): a hidden layer beside a linear map, at first the identity where there are as many answers."""
     answers = math.prod(shape)
     straight = nn.Linear(features, answers)
     bent = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, answers))

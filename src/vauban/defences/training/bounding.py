@@ -210,9 +210,3 @@ def region_of(threat: Threat, x: Tensor, y: Tensor, centre: Tensor | None = None
     reach = per_row(share * ball.eps * concerned(threat.goal, y).to(x), x)
     middle = x if centre is None else centre
     return torch.maximum(low, middle - reach), torch.minimum(high, middle + reach)
-
-
-def wider(threat: Threat, factor: float) -> Threat:
-    """The threat with its radius times a factor: bounds are trained at a larger radius than they are to hold at."""
-    ball = threat.perturbation
-    return replace(threat, perturbation=replace(ball, eps=ball.eps * factor)) if isinstance(ball, Ball) and ball.norm == math.inf else threat

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vauban.attacks import Attack, find
 from vauban.defences.training.inner import concerned
+from vauban.defences.training.method import Method
 from vauban.defences.training.result import Epoch
 from vauban.defences.training.rows import Part
 from vauban.doors import Oracle
@@ -37,14 +38,19 @@ class Probe:
     Args:
         threats: what a row must withstand, each of them; the first is the one that is stated.
         inner: the attack trained with, which stands in for PGD where PGD cannot act.
+        method: what the best epoch may be chosen by; None where that is never asked.
     """
 
-    def __init__(self, target: Target, rows: Part, threats: Sequence[Threat], inner: Attack, seed: int) -> None:
-        self.target, self.threats, self.seed = target, threats, seed
+    def __init__(
+        self, target: Target, rows: Part, threats: Sequence[Threat], inner: Attack, seed: int, method: Method | None = None
+    ) -> None:
+        self.target, self.threats, self.seed, self.method = target, threats, seed, method
         self.threat = threat = threats[0]
-        self.x, self.y = rows.x.to(target.device), rows.y.to(target.device)
-        self.one = find("fgsm").bind()
-        self.many = find("pgd").bind(steps=20, step=0.125) if threat.perturbation.kind in find("pgd").facts.on else inner
+        self.rows = Part(rows.x.to(target.device), rows.y.to(target.device), rows.ids.to(target.device))
+        self.x, self.y = self.rows.x, self.rows.y
+        loss = "cross-entropy" if target.reject is None else "selective"  # cross-entropy would go for the column that rejects
+        self.one = find("fgsm").bind(loss=loss)
+        self.many = find("pgd").bind(steps=20, step=0.125, loss=loss) if threat.perturbation.kind in find("pgd").facts.on else inner
         self.concerned = concerned(threat.goal, self.y)
         self.commonest = int(torch.bincount(self.y).max()) / len(self.y)
 
@@ -70,7 +76,10 @@ class Probe:
         shares = torch.bincount(answers).double() / len(answers)
         entropy = float(-(shares * shares.clamp_min(1e-12).log()).sum())
         clean = float((answers == self.y).double().mean())
-        return Epoch(number, clean, self.withstood(self.one), self.withstood(self.many), abs(entropy), **told)  # pyright: ignore[reportArgumentType]
+        own = None if self.method is None else self.method.measured(self.target, self.rows, self.threat)
+        by, chosen = own or ("", None)
+        one, many = self.withstood(self.one), self.withstood(self.many)
+        return Epoch(number, clean, one, many, abs(entropy), **told, chosen_by=by, chosen=chosen)  # pyright: ignore[reportArgumentType]
 
     def constant(self, epoch: Epoch) -> bool:
         """Whether the model answers (almost) always the same, and so is no better than that."""
@@ -78,16 +87,19 @@ class Probe:
 
 
 def best_of(history: Sequence[Epoch], probe: Probe) -> int:
-    """The epoch with the highest PGD accuracy, the cleaner of equals; a constant predictor never is."""
-    return max(history, key=lambda e: (not probe.constant(e), e.pgd, e.clean)).number
+    """The epoch with the highest PGD accuracy, or of what the method chooses by, the cleaner of equals; a constant predictor never is."""
+    return max(history, key=lambda e: (not probe.constant(e), *e.rank)).number
 
 
 def overfitted(history: Sequence[Epoch]) -> str:
     """Why the last epoch shows catastrophic overfitting (Wong et al. 2020, arXiv:2001.03994, section 5); empty where it does not.
 
     Two signs: one step finds much less than many in two epochs running while PGD accuracy makes no progress, or PGD accuracy falls. A gap
-    alone says nothing: a sound training shows one while it is learning, and any shows one before it has reached the full radius.
+    alone says nothing: a sound training shows one while it is learning, and any shows one before it has reached the full radius. Nor does
+    either where the method does not choose by PGD accuracy.
     """
+    if history[-1].chosen is not None:
+        return ""
     last, earlier = history[-1], history[1:-1]
     top = max(earlier, key=lambda e: e.pgd, default=last)
     if len(earlier) and last.pgd <= top.pgd and all(e.eps >= 1 and e.fgsm - e.pgd > FALL for e in history[-2:]):

@@ -47,7 +47,7 @@ def harden(
     """Train a model, in place, to withstand a threat: by default on the worst inputs that an attack finds within its radius.
 
     The attack sees the model in evaluation mode, the loss in training mode; afterwards every module is in the mode it was in, and the model
-    has the weights of the epoch that withstood PGD best on held-out rows.
+    has the weights of the epoch that withstood PGD best on held-out rows, or was best by what the method chooses by, such as what is certified.
 
     Args:
         model: a classifier, trained or not; a `Torch` target where it needs a declared normalisation or kind of outputs.
@@ -136,7 +136,7 @@ class Training:
         self.trainee, self.recipe, self.tell = trainee, recipe, tell
         (rows, held), threat = parts, threats[0]
         self.steps = Steps(trainee, rows, threat, attack, recipe, method)
-        self.probe = Probe(trainee, held, threats, attack, measuring)
+        self.probe = Probe(trainee, held, threats, attack, measuring, method)
         self.seen = Probe(trainee, few(rows, recipe.seed), threats, attack, measuring)
         said = (recipe, threat, attack.name, dict(attack.settings), method.name, dict(method.settings), rows.sha256, held.sha256)
         self.settings = hashlib.sha256(repr(said).encode()).hexdigest()
@@ -210,7 +210,9 @@ class Training:
         kept = self.steps.weights() if last else self.best
         self.trainee.model.load_state_dict(kept)
         if not last and not now.best and not now.stopped:
-            now = replace(now, stopped="no epoch withstood PGD better than the model as it came, which is kept; train longer, or lower lr")
+            chosen_by = now.history[-1].chosen_by
+            by = f"was better by what it is chosen by ({chosen_by})" if chosen_by else "withstood PGD better"
+            now = replace(now, stopped=f"no epoch {by} than the model as it came, which is kept; train longer, or lower lr")
         now = replace(now, best=len(now.history) - 1 if last else now.best, result=self.trainee.sha256())
         if keep is not None:
             keep.finish(now, kept)

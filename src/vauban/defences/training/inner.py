@@ -97,3 +97,13 @@ def shrunk(threat: Threat, share: float) -> Threat:
 def mixed(seed: int, *words: int | str) -> int:
     """A seed for one purpose, from the seed of the whole: 63 bits."""
     return int.from_bytes(hashlib.blake2b(repr((seed, *words)).encode(), digest_size=8).digest(), "little") >> 1
+
+
+def wider(threat: Threat, factor: float) -> Threat:
+    """The threat with the radius of its ball times a factor.
+
+    >>> wider(Threat("t", Ball(0.1)), 1.5).perturbation.eps
+    0.15000000000000002
+    """
+    ball = threat.perturbation
+    return replace(threat, perturbation=replace(ball, eps=ball.eps * factor)) if isinstance(ball, Ball) and factor != 1 else threat

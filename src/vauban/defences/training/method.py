@@ -12,8 +12,11 @@ from typing import Any, Concatenate, Generic, ParamSpec
 from torch import Tensor
 
 from vauban.defences.training.lesson import Lesson
+from vauban.defences.training.measures import Measure, certified, named
+from vauban.defences.training.rows import Part
 from vauban.errors import BadPlan, nearest
 from vauban.settings import Settings
+from vauban.target import Target
 from vauban.threat import Threat
 
 P = ParamSpec("P")
@@ -31,11 +34,12 @@ class Facts:
         summary: the first line of its docstring.
         paper: its source.
         replays: the setting that says how often each batch is seen before the next, for methods that replay; empty for once.
-        certifies: whether it trains for a bound, so that the best epoch is chosen by what interval bounds certify.
+        certifies: whether it trains for a bound; the best epoch is then chosen by what interval bounds certify.
         on: the kinds of perturbation it can train against; empty for all that the inner loop can use.
         prepare: what is done before the first step: (lesson, **settings) puts what the method needs into the lesson's memory.
         union: (threat, **settings) to the threats it trains against, the given one first, for methods that train against several; a row
             then withstands where it withstands all.
+        measure: what the best epoch is chosen by; None for accuracy under PGD.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Facts:
     on: tuple[str, ...] = ()
     prepare: Callable[..., None] | None = None
     union: Callable[..., tuple[Threat, ...]] | None = None
+    measure: Measure | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,11 @@ class Method:
         """What is done before the first step."""
         if self.facts.prepare is not None:
             self.facts.prepare(lesson, **self.settings)
+
+    def measured(self, target: Target, rows: Part, threat: Threat) -> tuple[str, float] | None:
+        """What it chooses the best epoch by: a name, and a share of held-out rows; None where that is accuracy under PGD."""
+        measure = self.facts.measure
+        return None if measure is None else (named(measure), measure(target, rows, threat, self.settings))
 
     def threats(self, threat: Threat) -> tuple[Threat, ...]:
         """What it trains against, the given threat first.
@@ -132,6 +142,7 @@ def method(
     on: tuple[str, ...] = (),
     prepare: Callable[..., None] | None = None,
     union: Callable[..., tuple[Threat, ...]] | None = None,
+    measure: Measure | None = None,
 ) -> Callable[[Callable[Concatenate[Lesson, P], Tensor]], Manner[P]]:
     """Register a function `(lesson, *, settings) -> loss, a scalar` as a way of training, under its own name with dashes. The arguments are
     its `Facts`."""
@@ -143,7 +154,8 @@ def method(
             raise BadPlan(f"training method {name!r} needs a docstring and a source")
         if name in METHODS:
             raise BadPlan(f"two training methods are named {name!r}, in {METHODS[name].__module__} and {function.__module__}")
-        made = Manner(Facts(name, summary, paper, replays, certifies, on, prepare, union), function)
+        chosen_by = measure or (certified if certifies else None)
+        made = Manner(Facts(name, summary, paper, replays, certifies, on, prepare, union, chosen_by), function)
         METHODS[name] = made
         return made
 

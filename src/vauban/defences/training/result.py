@@ -21,6 +21,8 @@ class Epoch:
         seconds: of training, without the measurements.
         cost: the time of a training step over the time of a plain one (no attack), measured in the same epoch; None for epoch 0.
         trained_on: `pgd` of as many of the rows that were trained on; None for epoch 0.
+        chosen_by: what the method chooses the best epoch by, such as "certified"; empty for `pgd`.
+        chosen: that share of the held-out rows; None for `pgd`.
     """
 
     number: int
@@ -33,6 +35,13 @@ class Epoch:
     seconds: float = 0.0
     cost: float | None = None
     trained_on: float | None = None
+    chosen_by: str = ""
+    chosen: float | None = None
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """What epochs are compared by, the better the higher: what the method chooses by, then `pgd`, then `clean`."""
+        return (self.pgd, self.clean) if self.chosen is None else (self.chosen, self.pgd, self.clean)
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ class Run:
         clean, pgd: of that epoch, on the held-out rows.
         cost: as that of `Hardened`.
         stopped: why it ended before its time, or came to nothing.
+        chosen: what the method chooses by, of that epoch; None for `pgd`, and where it came to nothing.
     """
 
     seed: int
@@ -71,6 +81,13 @@ class Run:
     pgd: float
     cost: float
     stopped: str = ""
+    chosen: float | None = None
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """What trainings are compared by, the better the higher; one that came to nothing comes last."""
+        own = () if self.chosen is None else (self.chosen,)
+        return (float(self.epochs > 0), *own, self.pgd, self.clean)
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,8 @@ class Trials:
                 runs.append(Run(seed, 0, 0, 0.0, 0.0, 0.0, str(error)))
                 continue
             after, resumed = result.after, resumed + result.resumed
-            runs.append(Run(seed, len(result.history) - 1, result.best, after.clean, after.pgd, result.cost, result.stopped))
-            if best is None or (after.pgd, after.clean) > (best[0].after.pgd, best[0].after.clean):
+            runs.append(Run(seed, len(result.history) - 1, result.best, after.clean, after.pgd, result.cost, result.stopped, after.chosen))
+            if best is None or after.rank > best[0].after.rank:
                 best = result, {name: t.clone() for name, t in self.trainee.model.state_dict().items()}
         if best is None:
             self.trainee.model.load_state_dict(start)
@@ -113,10 +113,11 @@ class Trials:
 
 def judged(runs: Sequence[Run]) -> list[str]:
     """What must be said about a choice among seeds, and where they disagree."""
-    kept = max(runs, key=lambda run: (run.pgd, run.clean))
-    least, most = min(run.pgd for run in runs), kept.pgd
+    kept = max(runs, key=lambda run: run.rank)
+    least, most = min(run.pgd for run in runs), max(run.pgd for run in runs)
+    by = "PGD" if kept.chosen is None else "what epochs are chosen by"
     said = [
-        f"seed {kept.seed} is kept, the best of {len(runs)} by PGD on the held-out rows; being chosen there, it looks better there than it is"
+        f"seed {kept.seed} is kept, the best of {len(runs)} by {by} on the held-out rows; being chosen there, it looks better there than it is"
     ]
     if most - least > APART:
         failed = sum(not run.epochs for run in runs)

@@ -77,7 +77,7 @@ class Steps:
         """Train for one epoch (counted from 1); tells the number of steps done and the loss after each."""
         order = RowNoise(self.rows.ids, self.recipe.seed, "order", number).bits(1)[:, 0].argsort(stable=True)
         losses: list[float] = []
-        clock = Clock(self._before)
+        clock = Clock(self._before, self._ticks)
         self._before = 0.0
         with drawing(mixed(self.recipe.seed, "draws", number), self.trainee.device):
             for i, index in enumerate(order.split(self.recipe.batch)[: self._distinct]):
@@ -157,16 +157,20 @@ class Steps:
 
     def _plain_seconds(self, lesson: Lesson) -> float:
         """How long a plain step on this batch takes without the optimiser, on a copy of the model: nothing of the training is changed by it."""
-        twin = Trainee.of(self.trainee)
-        twin.model = deepcopy(self.model)
+        twin = self.trainee.twin(deepcopy(self.model))
         with drawing(0, self.trainee.device):
             self._wait()
-            began = time.perf_counter()
+            began = self._ticks()
             with self._precision():
                 loss = nn.functional.cross_entropy(twin.learn(lesson.x), lesson.y)
             loss.backward()
             self._wait()
-            return time.perf_counter() - began
+            return self._ticks() - began
+
+    @property
+    def _ticks(self) -> Callable[[], float]:
+        """What plain steps and others are compared by: time of the processor where that does the work, since others may use it too."""
+        return time.process_time if self.trainee.device.type == "cpu" else time.perf_counter
 
     def seconds_of_a_step(self) -> float:
         """How long one step takes in this precision, the better of two after one to warm up; the model is left as it was."""

@@ -9,7 +9,7 @@ from vauban.attacks.parts.starts import random_change
 from vauban.attacks.parts.targets import ranked_targets
 from vauban.attacks.parts.two_goals import without
 from vauban.attacks.registry import Count, Positive, Share, attack
-from vauban.doors import Aim, Oracle
+from vauban.doors import Aim, Loss, Oracle
 from vauban.geometry import per_row
 from vauban.threat import INF, Access
 
@@ -38,7 +38,7 @@ def _climb(o: Oracle, start: Tensor, target: Tensor, steps: int, step: float, mo
         top=start.new_full((n,), -INF), size=start.new_full((n,), step), target=target,
     )  # fmt: skip
     for _ in o.steps(steps):
-        value, gradient = o.ascend(s.tried, lambda aim, z: sureness(aim, z, aim.of(s.target)))
+        value, gradient = o.ascend(s.tried, sureness_of(s.target))
         better = value > s.top
         s.x, s.slope, s.top = pick(better, s.tried, s.x), pick(better, gradient, s.slope), torch.where(better, value, s.top)
         s.size = torch.where(better, s.size, s.size / SHRINK)
@@ -48,9 +48,13 @@ def _climb(o: Oracle, start: Tensor, target: Tensor, steps: int, step: float, mo
     o.submit(s.tried)
 
 
-def sureness(aim: Aim, z: Tensor, target: Tensor) -> Tensor:
-    """The log-odds (m,) of a class in the softmax over all that are answers: of `target`, int64 (m,), or where that is -1 of the likeliest winner."""
-    answers = without(z, aim.reject)
-    best = answers.masked_fill(aim.loses, -INF).argmax(1)
-    column = torch.where(target < 0, best, target)[:, None]
-    return z.gather(1, column)[:, 0] - answers.scatter(1, column, -INF).logsumexp(1)
+def sureness_of(target: Tensor) -> Loss:
+    """The log-odds of a class a row, int64 (rows,), in the softmax over all that are answers; where it is -1, of the likeliest that wins."""
+
+    def log_odds(aim: Aim, z: Tensor) -> Tensor:
+        answers, wanted = without(z, aim.reject), aim.of(target)
+        best = answers.masked_fill(aim.loses, -INF).argmax(1)
+        column = torch.where(wanted < 0, best, wanted)[:, None]
+        return z.gather(1, column)[:, 0] - answers.scatter(1, column, -INF).logsumexp(1)
+
+    return log_odds

@@ -27,7 +27,7 @@ def orthogonal_pgd(o: Oracle, steps: Count = 100, targets: Count = 3, restarts: 
     for i in o.restarts(count * restarts):
         at = o.rows(x=random_start(o), target=s.ranked[:, i % count])
         for k in o.steps(steps):
-            leads, gradients = o.jacobian(at.x, lambda aim, z: both(at.target)(aim, z), columns=1 if o.aim.reject is None else 2)
+            leads, gradients = o.jacobian(at.x, both(at.target), columns=1 if o.aim.reject is None else 2)
             at.x = o.project(at.x + o.steepest(_direction(leads, gradients), at.x, cosine(k, steps, 1.0, 1e-3) * o.eps))
         o.submit(at.x)
 

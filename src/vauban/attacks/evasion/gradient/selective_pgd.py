@@ -1,6 +1,10 @@
 """Gradient ascent against a target that can reject: one wrong class after another, first ahead of the others and then accepted."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
+from torch import Tensor
 
 from vauban.attacks.parts.memory import unit_mean
 from vauban.attacks.parts.select import cosine
@@ -24,8 +28,7 @@ def selective_pgd(o: Oracle, steps: Count = 50, targets: Count = 9, restarts: Co
     s = o.rows(ranked=ranked_targets(o, targets))
     count = s.ranked.shape[1]
     for i in o.restarts(count * restarts):
-        s.target = s.ranked[:, i % count]
-        climb(o, lambda aim, z: selective_towards(s.target)(aim, z), steps, momentum)
+        climb(o, s.ranked[:, i % count], selective_towards, steps, momentum)
 
 
 @attack(Access.GRADIENT, on=("linf", "l2", "l1", "transformations"), paper=f"{PAPER}; Carlini and Wagner 2017, arXiv:1705.07263 (one loss)")
@@ -39,17 +42,19 @@ def lagrangian_pgd(
     s = o.rows(ranked=ranked_targets(o, targets))
     count = s.ranked.shape[1]
     for i in o.restarts(count * len(weights)):
-        s.target = s.ranked[:, i // len(weights)]
-        weight = weights[i % len(weights)]
-        climb(o, lambda aim, z, c=weight: weighed_towards(s.target, c)(aim, z), steps, momentum)
+        weighed = partial(weighed_towards, weight=weights[i % len(weights)])
+        climb(o, s.ranked[:, i // len(weights)], weighed, steps, momentum)
 
 
-def climb(o: Oracle, loss: Loss, steps: int, momentum: float) -> None:
-    """One ascent with momentum from a random point, by steps that fall from the radius to a thousandth along a cosine."""
+def climb(o: Oracle, target: Tensor, towards: Callable[[Tensor], Loss], steps: int, momentum: float) -> None:
+    """One ascent with momentum from a random point, by steps that fall from the radius to a thousandth along a cosine.
+
+    Of the objective `towards` one class a row, `target`, int64 (n,).
+    """
     start = random_start(o)
-    s = o.rows(x=start, memory=torch.zeros_like(start))
+    s = o.rows(x=start, memory=torch.zeros_like(start), target=target)
     for i in o.steps(steps):
-        _, gradient = o.ascend(s.x, loss)
+        _, gradient = o.ascend(s.x, towards(s.target))
         s.memory = momentum * s.memory + unit_mean(gradient)
         s.x = o.project(s.x + o.steepest(s.memory, s.x, cosine(i, steps, 1.0, 1e-3) * o.eps))
     o.submit(s.x)

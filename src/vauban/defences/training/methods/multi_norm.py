@@ -57,6 +57,12 @@ def multi_norm(lesson: Lesson, *, l1: Natural = 0.0, l2: Natural = 0.0, linf: Na
     return lesson.cross_entropy(z)
 
 
+def full(lesson: Lesson) -> Threat:
+    """The threat at its whole radius."""
+    allowed = cast("Ball", lesson.threat.perturbation)
+    return replace(lesson.threat, perturbation=_with(allowed, allowed.kind, allowed.eps / lesson.share))
+
+
 def drawn(errors: Tensor, lot: float) -> int:
     """A place, each as likely as its error (k,); all alike where there is none."""
     weights = errors if bool((errors > 0).any()) else torch.ones_like(errors)

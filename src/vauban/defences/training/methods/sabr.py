@@ -4,14 +4,15 @@ import torch
 from torch import Tensor
 
 from vauban.attacks.parts.losses import cross_entropy
-from vauban.defences.training.bounding import bounded, region_of, wider
+from vauban.defences.training.bounding import bounded, region_of
+from vauban.defences.training.inner import wider
 from vauban.defences.training.lesson import Lesson
 from vauban.defences.training.method import method
 from vauban.defences.training.methods.ibp import mixed
 from vauban.settings import Count, Positive, Share
 
 
-@method(paper="Müller et al. 2023, arXiv:2210.04871, section 3", certifies=True)
+@method(paper="Müller et al. 2023, arXiv:2210.04871, section 3", on=("linf",), certifies=True)
 def sabr(
     lesson: Lesson, *, part: Share = 0.4, steps: Count = 8, step: Positive = 0.25, kappa: Share = 0.0, widening: Positive = 1.0
 ) -> Tensor:

@@ -1,4 +1,4 @@
-"""A service that remembers what it was asked and refuses what resembles it, with an account for each row: what tests of OARS attack."""
+"""A service that remembers what it was asked and refuses what resembles it, with an account for each row: what OARS is measured and tested on."""
 
 from __future__ import annotations
 
