@@ -45,7 +45,17 @@ HELD = 5000
 KEPT = Path(__file__).parents[1] / ".tuning"
 STEPS = 60
 PGD_7 = pgd.bind(steps=7, step=0.36)
-ANCHORS = {"adversarial": 8.3, "fgsm-rs": 2.1, "n-fgsm": 2.1, "trades": 12.7, "mart": 11.8, "ibp": 3.2, "sabr": 10.8, "crown-ibp": 25.7, "smooth-adv": 46.9}
+ANCHORS = {
+    "adversarial": 8.3,
+    "fgsm-rs": 2.1,
+    "n-fgsm": 2.1,
+    "trades": 12.7,
+    "mart": 11.8,
+    "ibp": 3.2,
+    "sabr": 10.8,
+    "crown-ibp": 25.7,
+    "smooth-adv": 46.9,
+}
 """Earlier figures of the same kind, by loops written by hand."""
 SETTINGS: dict[str, dict[str, Any]] = {
     "multi-norm": {"l1": 15.0},
@@ -154,7 +164,13 @@ def whole(data: Path, names: Sequence[str], n: int) -> list[Line]:
         began = time.process_time()
         stood[name] = standing(model, x[:n], y[:n])
         hits = int(stood[name].sum())
-        line |= {"clean": float(right.double().mean()), "rows": n, "robust": hits / n, "interval": wilson(hits, n), "attack seconds": time.process_time() - began}
+        line |= {
+            "clean": float(right.double().mean()),
+            "rows": n,
+            "robust": hits / n,
+            "interval": wilson(hits, n),
+            "attack seconds": time.process_time() - began,
+        }
         if len(stood) > 1:
             first = next(iter(stood.values()))
             more, less = int((stood[name] & ~first).sum()), int((first & ~stood[name]).sum())
@@ -178,7 +194,15 @@ def checks(lines: Sequence[Line]) -> list[Check]:
             Check("training", f"pgd-7, 8 epochs: of {rows} test rows the suite vauban leaves", base["robust"], 0.84, at_least=True),
         ]
     if base and best:
-        found.append(Check("training", "best: what it leaves, above the upper end of pgd-7's interval", best["robust"], base["interval"][1], at_least=True))
+        found.append(
+            Check(
+                "training",
+                "best: what it leaves, above the upper end of pgd-7's interval",
+                best["robust"],
+                base["interval"][1],
+                at_least=True,
+            )
+        )
         found.append(Check("training", "best against pgd-7 on the same rows, McNemar's p", best["p"], 0.05))
     return found
 
@@ -232,8 +256,12 @@ def main() -> None:
     """Read the command line and run what it asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description="Costs of training, and whole trainings.")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder that holds reference.py and mnist.npz")
-    parser.add_argument("--methods", type=lambda text: text.split(",") if text else [], default=sorted(METHODS), metavar="A,B", help="whose cost")
-    parser.add_argument("--only", type=lambda text: text.split(",") if text else [], default=list(SPECS), metavar="A,B", help=", ".join(SPECS))
+    parser.add_argument(
+        "--methods", type=lambda text: text.split(",") if text else [], default=sorted(METHODS), metavar="A,B", help="whose cost"
+    )
+    parser.add_argument(
+        "--only", type=lambda text: text.split(",") if text else [], default=list(SPECS), metavar="A,B", help=", ".join(SPECS)
+    )
     parser.add_argument("--n", type=int, default=500, help="test rows to attack")
     out = RESULTS / f"{datetime.date.today():%Y-%m-%d}-training.jsonl"
     parser.add_argument("--out", type=Path, default=out, metavar="FILE", help="lines of JSON; a page in Markdown goes beside it")

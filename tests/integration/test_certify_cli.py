@@ -163,7 +163,7 @@ def test_what_is_shown_to_people_names_the_chance_and_the_numbers(folder: Path) 
 
 
 def test_trees_are_certified_by_their_leaves_and_neighbours_by_nothing(folder: Path) -> None:
-    edited(folder, build="forest", access='#')
+    edited(folder, build="forest", access="#")
     edited(folder, **{'# = "label"': ""})
     _, threats = certified(folder)
     assert threats["short"]["method"] == "trees" and threats["short"]["rows"] == 60
@@ -206,7 +206,7 @@ def test_a_killed_run_goes_on_with_the_rows_that_are_left(folder: Path) -> None:
     whole = kept[: kept.rfind(b"\n") + 1]
     assert 5 <= whole.count(b"\n") < 60
     journal.write_bytes(whole + b'{"row": 5, "la')  # the line that was being written
-    edited(folder, **{"[[threat]]\nname = \"long\"\nnorm = \"l2\"\neps = 0.5\n": ""})
+    edited(folder, **{'[[threat]]\nname = "long"\nnorm = "l2"\neps = 0.5\n': ""})
     done = vauban(folder, "certify")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "rows were certified before" in done.stderr
@@ -228,7 +228,9 @@ def test_what_cannot_be_asked_for_is_one_clear_sentence(folder: Path) -> None:
 
 
 def test_a_directional_goal_counts_the_rows_of_its_source(folder: Path) -> None:
-    text = FILE.replace('name = "short"\n', 'name = "short"\ngoal = { wanted = "b", from = ["a"] }\n').replace("[promise.short]\nrobust_accuracy = 0.9\n", "")
+    text = FILE.replace('name = "short"\n', 'name = "short"\ngoal = { wanted = "b", from = ["a"] }\n').replace(
+        "[promise.short]\nrobust_accuracy = 0.9\n", ""
+    )
     (folder / "vauban.toml").write_text(text)
     _, threats = certified(folder)
     assert threats["short"]["rows"] == 20 and threats["short"]["certified_accuracy"] > 0.9

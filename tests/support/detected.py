@@ -39,4 +39,4 @@ def digits() -> tuple[Torch, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
             optimiser.step()
     target = Torch(model.eval(), outputs="logits", name="digits")
     right = target.labels(x[1500:]) == y[1500:]
-    return target, (x[1000:1500], y[1000:1500]), (x[1500:][right][:60], y[1500:][right][:60])
+    return target, (x[1000:1500], y[1000:1500]), (x[1500:][right][:40], y[1500:][right][:40])

@@ -179,6 +179,16 @@ def cascade(finding: Finding) -> str:
         return _svg(figure, f"cascade {finding.name}")
 
 
+def _free(placed: list[tuple[float, float]], x: float, y: float) -> float:
+    """How far above its point, in points of print, a label stands clear of those placed before; it is placed there."""
+    for offset in (4, -11, 14, -21, 24, -31, 34, -41, 44):
+        height = 250 * y + offset
+        if all(abs(x - u) > 0.22 or abs(height - v) > 9 for u, v in placed):
+            break
+    placed.append((x, height))
+    return offset
+
+
 def defences(matrix: Matrix, threat: str, front: Sequence[str]) -> str:
     """Clean against robust accuracy of every line of a matrix, with intervals; those on the front are joined. Empty where there is one line."""
     points = [(line, s) for line in matrix.measured for s in line.stands if s.threat == threat and s.robust.rows]
@@ -186,14 +196,17 @@ def defences(matrix: Matrix, threat: str, front: Sequence[str]) -> str:
         return ""
     with mpl.rc_context(_RC):
         figure, axes = _canvas(HEIGHT * 1.25)
-        for line, stand in points:
+        placed: list[tuple[float, float]] = []
+        for line, stand in sorted(points, key=lambda p: -p[1].robust.value):
             colour = _BLUE if line.label in front else _MUTED
             (left, right), (low, high) = stand.robust.interval, line.clean.interval
             x, y = stand.robust.value, line.clean.value
             axes.errorbar(
                 [x], [y], xerr=[[x - left], [right - x]], yerr=[[y - low], [high - y]], fmt="o", color=colour, markersize=4, linewidth=0.7
             )
-            axes.annotate(_short(line.label, 26), (x, y), xytext=(5, 4), textcoords="offset points", color=colour, fontsize=7.5)
+            axes.annotate(
+                _short(line.label, 26), (x, y), xytext=(5, _free(placed, x, y)), textcoords="offset points", color=colour, fontsize=7.5
+            )
         best = sorted((s.robust.value, line.clean.value) for line, s in points if line.label in front)
         axes.plot([x for x, _ in best], [y for _, y in best], color=_BLUE, linewidth=1, linestyle=(0, (4, 2)))
         axes.set(xlim=(-0.02, 1.02), xlabel=f"robust accuracy, {tidy(threat)}", ylabel="clean accuracy")

@@ -67,8 +67,8 @@ class _Fed(nn.Module):
 
 
 def _write(target: Torch, x: Tensor, path: Path) -> None:
-    mean, std = target.normalisation
-    fed = _Fed(deepcopy(target.model).cpu().eval(), *(None if t is None else t.cpu() for t in (mean, std)), target.name)
+    mean, std = (None if t is None else t.cpu() for t in target.normalisation)
+    fed = _Fed(deepcopy(target.model).cpu().eval(), mean, std, target.name)
     # the newer exporter needs a package more (onnxscript); both write the same operators
     older: dict[str, Any] = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     batch = {INPUT: {0: "n"}, OUTPUT: {0: "n"}}
@@ -90,11 +90,12 @@ def _compare(target: Torch, written: Onnx, x: Tensor) -> None:
     apart = (theirs - ours).abs().amax(1) / span
     top = ours.topk(2, 1).values
     other = (ours.argmax(1) != theirs.argmax(1)) & (top[:, 0] - top[:, 1] > 2 * CLOSE * span)
-    if bool((apart > CLOSE).any() | other.any()):
+    far = int((apart > CLOSE).sum())
+    if far or bool(other.any()):
         raise BadTarget(
-            f"{target.name}: the ONNX file answers differently on {int((apart > CLOSE).sum())} of {len(x)} rows, by up to {float(apart.max()):.1%} of "
-            f"their span, and gives {int(other.sum())} another class; nothing was written. What the model computes must not depend on values, on "
-            "the batch or on chance in ways that tracing cannot follow"
+            f"{target.name}: the ONNX file answers differently on {far} of {len(x)} rows, by up to {float(apart.max()):.1%} of their span, "
+            f"and gives {int(other.sum())} another class; nothing was written. What the model computes must not depend on values, on the batch or on "
+            "chance in ways that tracing cannot follow"
         )
 
 

@@ -53,8 +53,12 @@ def test_a_linear_model_has_exactly_the_radius_of_its_nearest_boundary() -> None
         assert bool(within.certified) and not bool(beyond.certified)
 
 
-@pytest.mark.parametrize(("k", "s", "p", "d", "g"), [(3, 1, 1, 1, 1), (4, 2, 1, 1, 1), (3, 2, 1, 1, 2), (5, 1, 2, 1, 4), (3, 2, 2, 2, 1), (3, 3, 0, 1, 1)])
-def test_a_convolution_that_is_not_written_out_has_a_bound_above_its_norm_and_near_it(monkeypatch, k: int, s: int, p: int, d: int, g: int) -> None:
+@pytest.mark.parametrize(
+    ("k", "s", "p", "d", "g"), [(3, 1, 1, 1, 1), (4, 2, 1, 1, 1), (3, 2, 1, 1, 2), (5, 1, 2, 1, 4), (3, 2, 2, 2, 1), (3, 3, 0, 1, 1)]
+)
+def test_a_convolution_that_is_not_written_out_has_a_bound_above_its_norm_and_near_it(
+    monkeypatch, k: int, s: int, p: int, d: int, g: int
+) -> None:
     torch.manual_seed(k * s)
     model = nn.Sequential(nn.Conv2d(4, 8, k, s, p, d, g), nn.Flatten())
     network = network_of(Torch(model, outputs="logits"), torch.rand(1, 4, 12, 12))
@@ -106,26 +110,24 @@ def test_what_is_no_ball_of_length_or_no_network_is_refused() -> None:
 @pytest.mark.parametrize("name", ["mlp", "conv", "maxpool", "residual", "gelu", "joined"])
 def test_ten_thousand_tries_never_contradict_a_certificate(build, name: str) -> None:
     tried = 0
-    for seed in range(100):
+    for seed in range(20):
         model, x = build(name, seed, 4)
         target = Torch(model, outputs="logits")
         y = target.scores(x).argmax(1)
         ball = Ball(0.02, 2, lo=-10, hi=10)
-        while not bool(certify_lipschitz(target, x, y, ball).certified.any()) and ball.eps > 1e-6:
+        while not bool((sure := certify_lipschitz(target, x, y, ball).certified).any()) and ball.eps > 1e-6:
             ball = Ball(ball.eps / 3, 2, lo=-10, hi=10)
-        sure = certify_lipschitz(target, x, y, ball).certified
-        x, y = x[sure], y[sure]
-        body = body_of(ball, x)
-        limits = body.limits(x)
-        at = x.clone()
-        for _ in range(10):
+        clean, label = x[sure].repeat(200, *[1] * (x.ndim - 1)), y[sure].repeat(200)
+        body = body_of(ball, clean)
+        limits = body.limits(clean)
+        at = body.project(clean, clean + torch.randn_like(clean) * ball.eps * 9, limits)
+        for _ in range(4):  # from random points of the sphere to the worst
+            assert bool((target.labels(at) == label).all())
             point = at.clone().requires_grad_()
             z = target.smooth(point)
-            (gradient,) = torch.autograd.grad((z.scatter(1, y[:, None], -math.inf).amax(1) - z.gather(1, y[:, None])[:, 0]).sum(), point)
-            at = body.project(x, at + body.steepest(gradient, 0.4 * ball.eps), limits).detach()
-            assert bool((target.labels(at) == y).all())
-        for _ in range(50):
-            far = body.project(x, x + torch.randn_like(x) * ball.eps * 9, limits)
-            assert bool((target.labels(far) == y).all())
-        tried += 60 * len(x)
+            lead = z.scatter(1, label[:, None], -math.inf).amax(1) - z.gather(1, label[:, None])[:, 0]
+            (gradient,) = torch.autograd.grad(lead.sum(), point)
+            at = body.project(clean, at + body.steepest(gradient, ball.eps), limits).detach()
+        assert bool((target.labels(at) == label).all())
+        tried += 5 * len(clean)
     assert tried >= 10_000

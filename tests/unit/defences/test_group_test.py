@@ -22,7 +22,10 @@ def g(seed: int) -> torch.Generator:
 
 def test_clean_groups_are_refuted_as_rarely_as_stated() -> None:
     trials = 300
-    p = [group_test(torch.randn(40, 3, generator=g(s)), torch.randn(20, 3, generator=g(1000 + s)), permutations=99).p_value for s in range(trials)]
+    p = [
+        group_test(torch.randn(40, 3, generator=g(s)), torch.randn(20, 3, generator=g(1000 + s)), permutations=99).p_value
+        for s in range(trials)
+    ]
     for alpha in (0.05, 0.2, 0.5):
         share = sum(v <= alpha for v in p) / trials
         assert share <= alpha + 3 * math.sqrt(alpha * (1 - alpha) / trials)

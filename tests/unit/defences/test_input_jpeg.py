@@ -105,7 +105,11 @@ def test_pictures_of_a_batch_do_not_touch() -> None:
 
 
 def test_what_is_no_picture_is_refused() -> None:
-    for bad, why in ((torch.rand(2, 9), "takes images"), (torch.rand(2, 4, 8, 8), "1 or 3 channels"), (torch.rand(2, 1, 8, 8) * 255, r"\[0, 1\]")):
+    for bad, why in (
+        (torch.rand(2, 9), "takes images"),
+        (torch.rand(2, 4, 8, 8), "1 or 3 channels"),
+        (torch.rand(2, 1, 8, 8) * 255, r"\[0, 1\]"),
+    ):
         with pytest.raises(BadData, match=why):
             Jpeg(75)(bad)
     with pytest.raises(BadPlan, match="quality"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from vauban.attacks import Attack
 from vauban.campaign.file.apart import check_apart, like
@@ -32,13 +32,16 @@ class Hardening:
     attack: Attack
     recipe: Recipe
     method: Method
+    seeds: int = 1
 
 
-def hardening_of(model: FileModel, path: Path, *, epochs: int | None = None, trust_pickle: bool = False) -> Hardening:
+def hardening_of(
+    model: FileModel, path: Path, *, epochs: int | None = None, seeds: int | None = None, trust_pickle: bool = False
+) -> Hardening:
     """What `[harden]` says, loaded and bound.
 
     Args:
-        epochs: instead of the file's.
+        epochs, seeds: instead of the file's.
 
     Raises:
         BadPlan: no rows to train on, no threat to train against, or rows of the audit among the training rows.
@@ -67,7 +70,7 @@ def hardening_of(model: FileModel, path: Path, *, epochs: int | None = None, tru
         seed = model.seed if table.seed is None else table.seed
         said.update(epochs=epochs or table.epochs, seed=seed)
         recipe = Recipe(**said)
-    return Hardening(target, rows, threat, attack, recipe, method)
+    return Hardening(target, rows, threat, attack, recipe, method, seeds or table.seeds)
 
 
 def bound_method(table: MethodTable, base: Path) -> Method:
@@ -81,7 +84,14 @@ def bound_method(table: MethodTable, base: Path) -> Method:
         raise BadPlan(
             f"{table.name} is {type(manner).__name__}, not a way of training; put @method(...) over the function, from vauban.defences.training"
         )
-    return manner.bind(**table.settings)
+    return manner.bind(**{name: placed(value, base) for name, value in table.settings.items()})
+
+
+def placed(value: object, base: Path) -> object:
+    """A setting; where it names code of a file, "file.py:name", or is a list of such, the file is sought beside the campaign file."""
+    if isinstance(value, list):
+        return tuple(placed(part, base) for part in cast("list[object]", value))
+    return str(base / value) if isinstance(value, str) and is_code(value) and value.rpartition(":")[0].endswith(".py") else value
 
 
 def _torch(target: Target, source: Source) -> Torch:

@@ -378,6 +378,9 @@ class HardenTable(Table):
     """"bfloat16" trains in mixed precision; "auto" does where that was measured to be faster."""
     held_out: Share = 0.1
     """The share of the rows that are kept apart to choose the best epoch by."""
+    seeds: Count = 1
+    """How many trainings to run, each with a seed of its own; the one that is most robust on held-out rows is kept, and how far they lie apart
+    is told."""
     keep: Literal["best", "last"] = "best"
     """Which weights are kept: those most robust on held-out rows, or the last."""
     out: str = "hardened.safetensors"

@@ -27,12 +27,12 @@ from vauban.campaign.file.kinds import check_kinds, findings_of
 from vauban.campaign.file.locate import Where, line_at, lines_of
 from vauban.campaign.file.model import (
     AttackTable,
+    ContenderTable,
     DataTable,
     DefenceTable,
     FeaturesTable,
     FileModel,
     GoalTable,
-    ContenderTable,
     HardenTable,
     MatrixTable,
     MethodTable,

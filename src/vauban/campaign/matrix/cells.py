@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from vauban.attacks.suites import can_ask
 from vauban.campaign.matrix.result import Hit, Stand, fell
 from vauban.campaign.plan import Plan, Siege
 from vauban.campaign.rate import Rate
-from vauban.campaign.record import Finding, Record
+from vauban.campaign.record import Finding, Record, write_atomically
 from vauban.campaign.run import Progress, audit_plan
 from vauban.campaign.run.folder import open_run
 from vauban.campaign.run.identity import identity, plan_sha256
@@ -73,6 +74,15 @@ class Cells:
             blindly = replace(threat, access=Access.NONE)
             naive = None if model is None else self._alone(plan, Siege(blindly, (attack,), curve=False, surrogate=model))
         return Hit(attack.name, fell(adaptive.robust), None if naive is None else fell(naive.robust))
+
+    def timed(self, plan: Plan, measure: Callable[[], float]) -> float:
+        """A time that is measured once for a line, so that going on changes no number."""
+        file = self.folder / "parts" / f"{plan_sha256(identity(plan, keep_inputs=False))}.cost.json"
+        if file.is_file():
+            return float(json.loads(file.read_bytes()))
+        found = measure()
+        write_atomically(file, json.dumps(found))
+        return found
 
     def _alone(self, plan: Plan, siege: Siege) -> Finding:
         """One attack on fresh ground; what was measured before is read."""

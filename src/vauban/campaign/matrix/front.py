@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,10 +49,13 @@ def pareto(lines: Sequence[Line]) -> list[Line]:
 
 
 def _beats(one: Line, other: Line) -> bool:
-    mine, yours = (
-        (line.clean.value, line.worst, -round(line.inference, 1)) for line in (one, other)
-    )  # a tenth of a pass is noise of the clock
+    mine, yours = ((line.clean.value, line.worst, -_grade(line.inference)) for line in (one, other))
     return all(a >= b for a, b in zip(mine, yours, strict=True)) and mine != yours
+
+
+def _grade(inference: float) -> int:
+    """Costs that differ by less than a quarter are one: a busy machine's clock tells no more."""
+    return round(math.log(max(inference, 1.0), 1.25))
 
 
 def significantly(line: Line, bare: Line) -> bool:

@@ -107,8 +107,8 @@ class _Maker:
         stood = tuple(cells.stand(contender.label, plan, siege, self.columns, self.queries, self.bare) for siege in plan.sieges)
         method = () if not contender.trains or contender.file.harden is None else (contender.file.harden.method.name,)
         wears = (*method, *(w.name for w in worn_by(plan.target)))
-        self.bare = self.bare or plan.target
-        cost = 1.0 if plan.target is self.bare else inference(plan.target, self.bare, plan.data.x)
+        bare = self.bare = self.bare or plan.target
+        cost = 1.0 if plan.target is self.bare else cells.timed(plan, lambda: inference(plan.target, bare, plan.data.x))
         return Line(
             contender.label,
             wears,

@@ -47,16 +47,15 @@ def climbed(target: Target, rows: Part, threat: Threat, loss: Loss, steps: int, 
     return torch.where(per_row(concerned(threat.goal, rows.y), x), x, rows.x)
 
 
-def searched(target: Target, rows: Part, threat: Threat, search: Callable[[Oracle], None], seed: int) -> Tensor:
-    """What a search of a method's own submits last, (n, *shape), as it stands: inside radius and box only where the search puts it there.
+def searched(target: Target, rows: Part, threat: Threat, search: Callable[[Oracle], Tensor], seed: int) -> Tensor:
+    """What a search of a method's own gives, (n, *shape), as it stands: inside radius and box only where the search puts it there.
 
     Nothing judged, nothing settled; rows that the threat's goal does not concern stay as they are.
     """
     o = Oracle(target, rows.x, rows.y, threat, settle="worst", seed=seed, ids=rows.ids, max_rows=len(rows))
     with o.attacking("search", Access.GRADIENT):
-        if o.live:
-            search(o)
-    return o.outcome.best
+        about = torch.isin(rows.ids, o.noise.ids).nonzero()[:, 0]
+        return rows.x.index_copy(0, about, search(o)) if len(about) else rows.x
 
 
 def concerned(goal: Goal, y: Tensor) -> Tensor:

@@ -65,6 +65,11 @@ def apart(rows: Part, share: float, seed: int) -> tuple[Part, Part]:
     return rows.take(order[count:].sort().values), rows.take(order[:count].sort().values)
 
 
+def measured(given: Given, target: Target, threat: Threat, share: float, seed: int) -> Part:
+    """The rows that are held out of these, as many as are measured after every epoch."""
+    return few(apart(part_of(given, target, threat), share, seed)[1], seed)
+
+
 def few(held: Part, seed: int) -> Part:
     """As many of the held-out rows as are measured after every epoch.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from vauban.attacks.parts.starts import random_change
 from vauban.doors import Oracle
 
 BALLS = ("linf", "l2", "l1")
 """What they know a random point and a step of."""
-Search = Callable[[Oracle], None]
+Search = Callable[[Oracle], Tensor]
 
 
 def one_step(step: float) -> Search:
@@ -21,10 +22,10 @@ def one_step(step: float) -> Search:
     the wall, half of them do not move, and training ends in catastrophic overfitting.
     """
 
-    def search(o: Oracle) -> None:
+    def search(o: Oracle) -> Tensor:
         x = o.x + random_change(o, o.eps)
         _, gradient = o.ascend(x)
-        o.submit(o.project(x + o.steepest(gradient, x, step * o.eps)))
+        return o.project(x + o.steepest(gradient, x, step * o.eps))
 
     return search
 
@@ -32,14 +33,14 @@ def one_step(step: float) -> Search:
 def noisy_step(noise: float, step: float) -> Search:
     """A step of so many radii from a random point up to `noise` radii away, then onto the box only."""
 
-    def search(o: Oracle) -> None:
+    def search(o: Oracle) -> Tensor:
         x = o.x + random_change(o, noise * o.eps)
         _, gradient = o.ascend(x)
-        o.submit(torch.clamp(x + o.steepest(gradient, x, step * o.eps), *o.limits))
+        return torch.clamp(x + o.steepest(gradient, x, step * o.eps), *o.limits)
 
     return search
 
 
-def nearby(o: Oracle) -> None:
+def nearby(o: Oracle) -> Tensor:
     """A random point of the ball, inside the box or not."""
-    o.submit(o.x + random_change(o, o.eps))
+    return o.x + random_change(o, o.eps)

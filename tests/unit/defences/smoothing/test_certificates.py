@@ -51,7 +51,13 @@ def test_the_verdict_is_that_of_the_votes(half) -> None:
     labels[:20] = 1 - labels[:20]
     verdicts = {o.row: o for o in certify(smoothed, world.x, labels, Ball(0.3, 2))}
     for row, distance in enumerate(world.distance.tolist()):
-        expected = {"wrong"} if row < 20 and distance > 0.2 else {"certified"} if distance > 0.4 else {"abstain", "undecided", "wrong", "certified"}
+        expected = (
+            {"wrong"}
+            if row < 20 and distance > 0.2
+            else {"certified"}
+            if distance > 0.4
+            else {"abstain", "undecided", "wrong", "certified"}
+        )
         assert verdicts[row].verdict in expected, (row, distance)
         assert sum(verdicts[row].counts) == verdicts[row].samples
     near = [o for o in verdicts.values() if o.row >= 20 and 0.05 < float(world.distance[o.row]) < 0.2]
@@ -151,7 +157,11 @@ def test_noise_has_the_standard_deviation_it_is_told_and_its_own_shape(half, kin
     noise.fill(out, torch.Generator().manual_seed(0))
     drawn = (out * noise.scale).double()
     assert float(drawn.std()) == pytest.approx(0.7, rel=0.02) and abs(float(drawn.mean())) < 0.01
-    law = {"gaussian": stats.norm(scale=0.7), "uniform": stats.uniform(-noise.scale, 2 * noise.scale), "laplace": stats.laplace(scale=noise.scale)}
+    law = {
+        "gaussian": stats.norm(scale=0.7),
+        "uniform": stats.uniform(-noise.scale, 2 * noise.scale),
+        "laplace": stats.laplace(scale=noise.scale),
+    }
     assert stats.kstest(drawn.numpy(), law[kind].cdf).pvalue > 1e-4
     for share in (0.55, 0.8, 0.99):
         assert noise.share(noise.radius(share)) == pytest.approx(share, abs=1e-9)
@@ -187,7 +197,9 @@ def test_noise_that_destroys_accuracy_is_told_before_the_work(half) -> None:
     ripples = nn.Sequential(line)
     gentle = harm_of(Smoothed(Torch(ripples, outputs="logits"), 0.02), x, y)
     assert not gentle.destroyed and not gentle.heavy and gentle.clean == 1.0
-    lost = harm_of(Smoothed(Function(lambda v: np.where(abs(v[:, 0] - 0.5) < 0.1, v[:, 0] > 0.5, 0).astype(int), access="label", classes=2), 2.0), x, y)
+    lost = harm_of(
+        Smoothed(Function(lambda v: np.where(abs(v[:, 0] - 0.5) < 0.1, v[:, 0] > 0.5, 0).astype(int), access="label", classes=2), 2.0), x, y
+    )
     assert lost.clean == 1.0 and lost.destroyed and "no better than guessing" in lost.text(2.0)
 
 
@@ -231,7 +243,7 @@ def test_ten_thousand_tries_never_contradict_a_certificate(norm: float, kind: st
     ball = Ball(radii[-1] / (3 if norm == INF else 1), norm, lo=-9, hi=9)
     radii = [r / (3 if norm == INF else 1) for r in radii]
     tried = certified = 0
-    for o in certify(smoothed, x, y, ball, radii=radii, most=50_000):
+    for o in certify(smoothed, x, y, ball, radii=radii, most=10_000):
         if not o.radius:
             continue
         certified += 1

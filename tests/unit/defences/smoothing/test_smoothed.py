@@ -66,7 +66,9 @@ def test_a_rows_votes_are_its_own_in_any_company_and_fresh_for_each_question(hal
 
 
 def test_labels_are_enough_and_what_is_not_answered_is_a_vote_for_no_answer() -> None:
-    silent = Function(lambda x: torch.where(torch.from_numpy(x[:, :1]) > 0, torch.tensor([[1.0, 0.0]]), torch.nan), outputs="logits", classes=2)
+    silent = Function(
+        lambda x: torch.where(torch.from_numpy(x[:, :1]) > 0, torch.tensor([[1.0, 0.0]]), torch.nan), outputs="logits", classes=2
+    )
     smoothed = Smoothed(silent, 0.01, samples=50)
     votes = smoothed.votes(torch.tensor([[1.0, 0], [-1.0, 0]]))
     assert votes.tolist() == [[50, 0, 0], [0, 0, 50]]
