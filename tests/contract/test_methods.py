@@ -41,7 +41,7 @@ def small(name: str) -> Method:
     return METHODS[name].bind(**SMALL.get(name, {}))
 
 
-def train(name: str, how: Recipe, threat: Threat = LINF, model: nn.Module | None = None, **more: Any) -> tuple[Hardened, nn.Module]:
+def train(name: str, how: Recipe, threat: Threat = LINF, model: Any = None, **more: Any) -> tuple[Hardened, nn.Module]:
     model = begun(0.2) if model is None else model
     data = more.pop("data", None) or stripes(96)
     return harden(model, data, threat, pgd(steps=2, step=0.7), how, method=small(name), **more), model
@@ -180,7 +180,7 @@ def test_two_classes_and_flat_vectors_work(name: str) -> None:
         torch.manual_seed(0)
         for layer in (model[0], model[2]):
             layer.reset_parameters()  # type: ignore[operator]
-    result, _ = train(name, recipe(epochs=2), model=model, data=(x.flatten(1), y % 2))
+    result, _ = train(name, recipe(epochs=2), model=Torch(model, outputs="logits"), data=(x.flatten(1), y % 2))
     assert len(result.history) == 3
 
 

@@ -27,13 +27,22 @@ def percents(text: str) -> list[float]:
 
 
 def test_every_example_is_run_by_a_test() -> None:
-    tested = {"black_box_sklearn.py", "pytest_gate.py", "own_attack.py", "bpda.py", "http_endpoint.py", "credit.py", "spam_texts.py"}
+    tested = {"black_box_sklearn.py", "pytest_gate.py", "own_attack.py", "bpda.py", "http_endpoint.py", "credit.py", "spam_texts.py", "masked.py"}
     assert {p.name for p in EXAMPLES.glob("*.py")} == tested
 
 
 def test_a_black_box_pipeline_loses_accuracy_to_blind_tries(tmp_path: Path) -> None:
     clean, robust = percents(run(str(EXAMPLES / "black_box_sklearn.py"), cwd=tmp_path))
     assert clean > 90 > robust > 20
+
+
+def test_masked_models_look_robust_are_doubted_and_fall(tmp_path: Path) -> None:
+    lines = run(str(EXAMPLES / "masked.py"), cwd=tmp_path).splitlines()
+    shares = [[int(p) for p in re.findall(r"(\d+)%", line)] for line in lines[::2]]
+    assert len(shares) == 4
+    for (clean, hurried, adapted), doubted in zip(shares, lines[1::2], strict=True):
+        assert clean > 90 and hurried > 70 and adapted < 15
+        assert "zero-gradients" in doubted
 
 
 def test_the_gate_passes_as_a_test(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from vauban.attacks.parts.two_goals import both, selective_towards, weighed_towa
 from vauban.defences import DEFENCES
 from vauban.defences import find as defence
 from vauban.defences.detection.detector import Detector, Seen
-from vauban.defences.detection.rejecting import Joint, Rejecting
+from vauban.defences.detection.rejecting import Joint, Rejecting, calibrated
+from vauban.defences.registry import Clean
 from vauban.doors import Aim, Oracle
 from vauban.target import Committee, Target, Torch
 from vauban.target.around import worn_by
@@ -70,11 +71,26 @@ def test_towards_every_class_finds_what_the_loss_alone_does_not(name: str) -> No
         assert towards.outcome.standing.sum() < 0.9 * alone.outcome.standing.sum()
 
 
-def test_without_a_limit_selective_breaks_every_row_and_the_margin_alone_does_not() -> None:
-    """An input is strange on its way to another class; the margin, the lesser of both leads, climbs back from there."""
-    assert not standing(guarded("max-softmax"), pgd(steps=100, step=0.05, loss="selective"), eps=1.0).outcome.standing.any()
-    margin = standing(guarded("max-softmax"), pgd(steps=40, loss="margin"), eps=0.2).outcome.standing.sum()
-    assert margin > standing(guarded("max-softmax"), pgd(steps=40, loss="selective"), eps=0.2).outcome.standing.sum() + 20
+class Saturated(Detector):
+    """Minus the logarithm of the highest probability: all but flat on clean inputs, and steep at the border between two classes."""
+
+    def strangeness(self, seen: Seen) -> Tensor:
+        return -seen.z.log_softmax(1).amax(1)
+
+
+def test_where_rejection_outweighs_the_classes_the_margin_climbs_back_and_selective_goes_on() -> None:
+    """An input is strange on its way to another class, and the margin is the lesser of both leads."""
+    target, (x, y), _ = digits()
+    heavy = calibrated(target, Saturated(), Clean(x, y), 0.05)
+    margin, chosen = (standing(heavy, pgd(loss=loss), eps=0.2).outcome.standing.sum() for loss in ("margin", "selective"))
+    assert margin > chosen + 10
+
+
+def test_the_log_odds_weigh_as_much_as_the_classes_so_that_the_margin_serves_too() -> None:
+    margin, chosen = (standing(guarded("max-softmax"), pgd(loss=loss), eps=0.2).outcome.standing.sum() for loss in ("margin", "selective"))
+    assert abs(int(margin - chosen)) <= 2
+    for loss in ("margin", "selective"):
+        assert not standing(guarded("max-softmax"), pgd(steps=100, step=0.05, loss=loss), eps=1.0).outcome.standing.any()
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -82,7 +98,7 @@ def test_an_answer_does_not_feel_its_batch(name: str) -> None:
     _, _, (x, _) = digits()
     target = guarded(name)
     z = target.scores(x)
-    for i in (0, 17, 59):
+    for i in (0, 17, 39):
         assert torch.allclose(target.scores(x[i : i + 1])[0], z[i], rtol=1e-3, atol=1e-4)
     assert torch.allclose(target.scores(x.flip(0)).flip(0), z, rtol=1e-3, atol=1e-4)
 
@@ -109,7 +125,7 @@ def test_the_fingerprint_covers_the_settings_and_what_was_fitted(name: str) -> N
     assert first == make(clean, 0.1)
     assert first != make(clean, 0.2)
     assert first != target.sha256()
-    assert first != make((clean[0][1:], clean[1][1:]), 0.1)
+    assert first != make((clean[0][150:], clean[1][150:]), 0.1)
 
 
 @pytest.mark.parametrize("name", ["mahalanobis", "knn", "lid", "kde", "reconstruction"])
@@ -213,8 +229,9 @@ def test_both_goals_are_met_where_each_alone_leads_astray(name: str) -> None:
         model[1].bias.copy_(torch.tensor([-1.0, 1.0]))
     target = Torch(model, outputs="logits")
     inside = Rejecting(target, Corridor(), 0.3, 2)  # accepted where x1 >= 0.2; class 1 where x0 > 3 x1 - 0.1
-    start = torch.tensor([[0.4, 0.4], [0.5, 0.6], [0.3, 0.5]])
-    o = Oracle(inside, start, torch.zeros(3, dtype=torch.long), Threat("t", Ball(0.45)))
+    # a step that keeps the detector's score lowers no x1, so that it only wins where x0 alone suffices
+    start = torch.tensor([[0.5, 0.25]] if name == "orthogonal-pgd" else [[0.4, 0.4], [0.5, 0.6], [0.3, 0.5]])
+    o = Oracle(inside, start, torch.zeros(len(start), dtype=torch.long), Threat("t", Ball(0.45)))
     find(name).bind()(o)
     assert o.outcome.broken.all()
     assert (o.outcome.best[:, 1] >= 0.2 - 1e-4).all()

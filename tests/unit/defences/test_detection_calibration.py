@@ -149,7 +149,7 @@ def test_conformal_rejects_exactly_as_often_as_it_says(n: int, alpha: float) -> 
 
 def test_conformal_by_class_holds_for_each_answered_class_where_the_plain_one_does_not() -> None:
     target, fresh = plain(4, 3), rows(4000, 99)
-    alpha, each, together = 0.1, torch.zeros(3), torch.zeros(3)
+    alpha, found = 0.1, {True: torch.zeros(3), False: torch.zeros(3)}
 
     class Uneven(Detector):
         """Much stranger in class 0."""
@@ -160,12 +160,12 @@ def test_conformal_by_class_holds_for_each_answered_class_where_the_plain_one_do
     draws = 100
     for seed in range(draws):
         clean = rows(300, seed)
-        for by_class, sums in ((True, each), (False, together)):
+        for by_class in found:
             rejected = rejecting_by(target, Uneven(), clean, alpha, by_class=by_class).labels(fresh.x) == 3
-            sums += torch.stack([rejected[fresh.y == c].float().mean() for c in range(3)]) / draws
-    assert (each < alpha + 0.02).all()
-    assert (each > alpha - 0.04).all()
-    assert together.max() > 2 * alpha
+            found[by_class] += torch.stack([rejected[fresh.y == c].float().mean() for c in range(3)]) / draws
+    assert (found[True] < alpha + 0.02).all()
+    assert (found[True] > alpha - 0.04).all()
+    assert found[False].max() > 2 * alpha
 
 
 def test_a_clean_row_is_rejected_exactly_where_its_p_value_is_at_most_alpha() -> None:

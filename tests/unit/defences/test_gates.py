@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from vauban.attacks import Attack
 from vauban.defences.training import Epoch, TrainingStopped, harden
-from vauban.defences.training.gates import best_of, check_not_constant, overfitted
-from vauban.threat import Threat
+from vauban.defences.training.gates import best_of, check_not_constant, overfitted, remembered
+from vauban.threat import Ball, Threat
 
 
 class Even:
@@ -122,3 +122,35 @@ def test_a_fall_under_attack_rolls_back_and_says_so(threat: Threat, inner: Attac
     result = harden(model, stripes(), threat, inner, recipe(epochs=14))
     assert result.stopped and len(result.history) - 1 < 12
     assert result.after.pgd == max(e.pgd for e in result.history) > result.history[-1].pgd + 0.2
+
+
+def learnt(trained_on: float, held: float) -> list[Epoch]:
+    return [Epoch(0, 0.9, 0, 0, 1.0), Epoch(1, 0.9, 0.5, held, 1.0, 1.0, 1.0, trained_on=trained_on)]
+
+
+@pytest.mark.parametrize(("trained_on", "held", "rows", "told"), [
+    (0.80, 0.66, 512, False), (0.80, 0.64, 512, True), (0.80, 0.60, 30, False), (0.95, 0.40, 30, True), (0.50, 0.90, 512, False),
+])  # fmt: skip
+def test_a_gap_to_the_rows_trained_on_that_is_no_chance_is_robust_overfitting(
+    trained_on: float, held: float, rows: int, told: bool
+) -> None:
+    said = remembered(learnt(trained_on, held), 1, rows)
+    assert bool(said) is told
+    assert not told or f"{trained_on:.1%} of rows trained on" in said
+
+
+def test_rows_learnt_by_heart_are_told_and_the_best_epoch_is_kept(threat: Threat, inner: Attack) -> None:
+    x, y = stripes(120)
+    noise = torch.randint(3, (120,), generator=torch.Generator().manual_seed(0))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 256), nn.ReLU(), nn.Linear(256, 3))
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        for layer in (model[1], model[3]):
+            layer.reset_parameters()  # type: ignore[operator]
+    tiny = Threat("t", Ball(0.002))
+    result = harden(model, (x, noise), tiny, inner, recipe(epochs=60, lr=0.01, weight_decay=0.0, ramp=0.0))
+    assert "robust overfitting" in result.notes[0]
+    assert f"epoch {result.best} is kept" in result.notes[0]
+    assert result.after.pgd == max(e.pgd for e in result.history)
+    sound = harden(plainly_trained(), (x, y), threat, inner, recipe(epochs=2))
+    assert not sound.notes

@@ -119,7 +119,10 @@ class Lesson:
         return self.found(lambda: self._attacked(attack or self.attack, source or self.trainee, threat or self.threat))
 
     def searched(self, search: Callable[[Oracle], Tensor]) -> Tensor:
-        """What a search of the method's own gives for the rows in view of an oracle; of all rows, (n, *shape), as it stands, inside radius and box or not."""
+        """What a search of the method's own gives for the rows in view of an oracle: of all rows, (n, *shape), the others as they are.
+
+        Nothing is put into radius or box but by the search.
+        """
         return self.found(lambda: searched(self.trainee, self.batch, self.threat, search, self.seed))
 
     def climbed(self, loss: Loss, *, steps: int, step: float, start: Tensor | None = None, threat: Threat | None = None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -36,7 +37,7 @@ def noisy_step(noise: float, step: float) -> Search:
     def search(o: Oracle) -> Tensor:
         x = o.x + random_change(o, noise * o.eps)
         _, gradient = o.ascend(x)
-        return torch.clamp(x + o.steepest(gradient, x, step * o.eps), *o.limits)
+        return torch.clamp(x + o.steepest(gradient, x, step * o.eps), *o.ball.within(math.inf).limits(o.x))
 
     return search
 
