@@ -16,7 +16,24 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from rich.console import Console
 
-from benchmarks import blackbox, component, cw, ddn, deepfool, fgsm, fmn, memory, overhead, pgd, precision, smoothing, table, verdict
+from benchmarks import (
+    blackbox,
+    certified,
+    component,
+    cw,
+    ddn,
+    deepfool,
+    fgsm,
+    fmn,
+    memory,
+    overhead,
+    pgd,
+    precision,
+    rejection_training,
+    smoothing,
+    table,
+    verdict,
+)
 from benchmarks.comparison import Check, Row
 from benchmarks.measure import one_thread
 from benchmarks.options import Options
@@ -35,9 +52,11 @@ COMPARISONS = {
     "verdict": verdict,
     "blackbox": blackbox,
     "smoothing": smoothing,
+    "certified": certified,
+    "rejection-training": rejection_training,
 }
-USUAL = tuple(name for name in COMPARISONS if name not in ("verdict", "smoothing"))
-"""Verdicts with the published settings take hours, and smoothing trains a model first; they are measured when they are named."""
+USUAL = tuple(name for name in COMPARISONS if name not in ("verdict", "smoothing", "certified", "rejection-training"))
+"""Verdicts with the published settings take hours, and the others that are left out train models first; they are measured when they are named."""
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("vauban", "torch", "numpy", "foolbox", "adversarial-robustness-toolbox", "torchattacks", "adv-lib")
 

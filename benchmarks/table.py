@@ -51,6 +51,37 @@ QUESTIONS = ("comparison", "model", "library", "n", "budget", "success", "median
 PAIRS = ("model", "n", "ours", "theirs", "only ours breaks, seed by seed", "only theirs breaks")
 
 
+CERTIFIED = (
+    "model",
+    "trained",
+    "eps",
+    "test rows",
+    "right",
+    "by intervals",
+    "by intervals or CROWN",
+    "attacked",
+    "withstood",
+    "certified and broken",
+    "times plain training",
+    "seconds of training",
+)
+REJECTING = ("model", "attacker", "knows of rejection", "eps", "test rows", "wrong and accepted", "rejected", "error of the accepted")
+KINDS = ("check", "row", "memory", "verdict", "pair", "searched", "certified", "rejecting")
+
+
+def proven(line: Line) -> list[str]:
+    """What certified training made of one model."""
+    shares = [f"{100 * line[k]:.2f} %" for k in ("clean", "interval", "certified")]
+    return [line["model"], line["trained"], f"{line['eps']:g}", str(line["n"]), *shares, str(line["attacked"]), f"{100 * line['withstood']:.1f} %",
+            str(line["contradicted"]), figure(line["cost"], 2), f"{line['seconds']:.0f}"]  # fmt: skip
+
+
+def rejecting(line: Line) -> list[str]:
+    """What a model that rejects says to one attacker."""
+    shares = [f"{100 * line[k]:.1f} %" for k in ("wrong", "rejected", "error")]
+    return [line["model"], line["attacker"], "yes" if line["knows"] else "no", f"{line['eps']:g}", str(line["n"]), *shares]
+
+
 def figure(value: float | None, digits: int = 3) -> str:
     """A number for a table; an empty cell where there is none."""
     if value is None or not math.isfinite(value):
@@ -137,7 +168,7 @@ def markdown(lines: Sequence[Line]) -> str:
 
 def _tables(lines: Sequence[Line]) -> list[tuple[str, tuple[str, ...], list[list[str]]]]:
     """Titles, heads and rows of those tables that have any."""
-    kinds = {kind: [line for line in lines if line["kind"] == kind] for kind in ("check", "row", "memory", "verdict", "pair", "searched")}
+    kinds = {kind: [line for line in lines if line["kind"] == kind] for kind in KINDS}
     memory = [[m["what"], figure(m["mib"], 5), figure(m["over"], 5), figure(m["seconds"])] for m in kinds["memory"]]
     found = [
         ("Promises", ("comparison", "what", "measured", "promised", "verdict"), [verdict(line) for line in kinds["check"]]),
@@ -145,6 +176,8 @@ def _tables(lines: Sequence[Line]) -> list[tuple[str, tuple[str, ...], list[list
         ("Questions", QUESTIONS, [searched(line) for line in kinds["searched"]]),
         ("The same rows", PAIRS, [pair(line) for line in kinds["pair"]]),
         ("Measurements", HEAD, [cells(line) for line in kinds["row"]]),
+        ("Certified", CERTIFIED, [proven(line) for line in kinds["certified"]]),
+        ("Rejecting", REJECTING, [rejecting(line) for line in kinds["rejecting"]]),
         ("Peak memory", ("process", "peak resident, MiB", "over the one that only loads, MiB", "CPU seconds"), memory),
     ]
     return [table for table in found if table[2]]

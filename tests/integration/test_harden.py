@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -9,8 +10,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from children import start
 from safetensors.torch import load_file
 
@@ -19,6 +22,7 @@ from vauban.cli.harden import trained
 from vauban.campaign.file.hardening import hardening_of
 from vauban.cli.output import Output
 from vauban.errors import VaubanError
+from vauban.target import Onnx, Torch
 
 MODEL = """
 import numpy as np
@@ -170,6 +174,60 @@ def test_what_cannot_be_trained_is_one_sentence_with_the_place(change: tuple[str
         )
     assert all(word in str(told.value) for word in words), told.value
     assert "vauban.toml" in str(told.value) or "smallest change" in str(told.value)
+
+
+def test_seeds_are_compared_and_the_export_and_the_record_lie_beside_the_weights(folder: Path) -> None:
+    done = vauban(folder, "harden", "--epochs", "2", "--seeds", "2", "--out", "kept/w.safetensors", "--export", "kept/m.onnx")
+    assert done.returncode == 0, done.stderr
+    assert "is kept, the best of 2 by PGD" in done.stdout
+    assert "seed 1: epoch 2 of 2" in done.stderr
+    told = json.loads((folder / "kept" / "w.safetensors.json").read_text())
+    assert (told["kind"], told["method"]["name"], told["threat"]["eps"], told["seeds"]) == ("vauban training", "adversarial", 0.1, 2)
+    assert [run["seed"] for run in told["runs"]] == [0, 1]
+    assert told["cost"] == pytest.approx(sum(run["cost"] for run in told["runs"]))
+    for name, file in (("weights", "w.safetensors"), ("onnx", "m.onnx")):
+        assert told[name] == {"file": file, "sha256": hashlib.sha256((folder / "kept" / file).read_bytes()).hexdigest()}
+    assert told["recipe"]["epochs"] == 2
+    assert told["kept"]["pgd"] == max(run["pgd"] for run in told["runs"])
+    assert {"vauban", "torch"} <= set(told["versions"])
+    again = vauban(folder, "harden", "--epochs", "2", "--seeds", "2", "--out", "kept/w.safetensors")
+    assert "finished before" in again.stdout
+
+
+def test_the_exported_model_is_the_hardened_one(folder: Path) -> None:
+    assert vauban(folder, "harden", "--epochs", "4", "--export", "m.onnx").returncode == 0
+    space: dict[str, Any] = {}
+    exec(MODEL, space)
+    model = space["build"]()
+    model.load_state_dict(load_file(folder / "hardened.safetensors"))
+    x = torch.from_numpy(space["held_out"]()["x"])
+    assert torch.allclose(Onnx(folder / "m.onnx", outputs="logits").scores(x), Torch(model, outputs="logits").scores(x), atol=1e-4)
+    assert not torch.allclose(Torch(space["build"](), outputs="logits").scores(x), Torch(model, outputs="logits").scores(x), atol=1e-2)
+
+
+def test_what_cannot_be_exported_is_told_before_anything_is_trained(folder: Path) -> None:
+    file = folder / "model.py"
+    branching = "class Way(nn.Sequential):\n    def forward(self, x):\n        return super().forward(x) * (1 if float(x.sum()) > 1e9 else len(x))\n"
+    file.write_text(MODEL.replace("def build():", f"{branching}\n\ndef build():").replace("return nn.Sequential(", "return Way("))
+    told = vauban(folder, "harden", "--export", "m.onnx")
+    assert told.returncode == 2
+    assert "ONNX file answers differently" in told.stderr
+    assert "nothing was written" in told.stderr
+    assert not (folder / "m.onnx").exists()
+    assert not (folder / "hardened.training").exists()
+
+
+def test_a_setting_that_names_code_is_sought_beside_the_campaign_file(folder: Path) -> None:
+    method = 'method = { name = "ensemble-adversarial", sources = ["model.py:build"] }\n'
+    (folder / "vauban.toml").write_text(FILE.replace("epochs = 10", f"{method}epochs = 2"))
+    done = subprocess.run(
+        [sys.executable, "-m", "vauban.cli", "harden", str(folder / "vauban.toml")], cwd="/", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (folder / "vauban.toml").write_text(FILE.replace("epochs = 10", f"{method}epochs = 2").replace('model.py:build"]', 'model.py:rows"]'))
+    wrong = vauban(folder, "harden", "--fresh")
+    assert wrong.returncode == 2
+    assert "model.py" in wrong.stderr
 
 
 def test_a_target_without_parameters_is_refused_with_exit_code_2(folder: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from vauban.campaign.bill import EndpointBill
+from vauban.campaign.declined import Declined
 from vauban.campaign.ledger import Ledger
 from vauban.campaign.presented import Presented
 from vauban.campaign.rate import Rate
@@ -171,6 +172,7 @@ class Finding:
         ledger: what the questions came to, where the attacker holds less than the model itself.
         validity: what the adversarial texts are worth, where the inputs are texts.
         presented: what passed of each subgroup before and under attack, where the goal has a direction and the data a group column.
+        declined: what a target that may reject did not answer; None where it cannot, or a rejection is a success.
     """
 
     threat: ThreatCard
@@ -194,6 +196,7 @@ class Finding:
     ledger: Ledger | None = None
     validity: Validity | None = None
     presented: Presented | None = None
+    declined: Declined | None = None
 
     @property
     def name(self) -> str:

@@ -98,6 +98,8 @@ def _print_finding(record: Record, finding: Finding, judged: Sequence[Judgement]
         console.print(_attacks(finding.attacks, plain))
     if finding.ledger is not None:
         console.print(_text((spent(finding.ledger), "dim")))
+    if finding.declined is not None:
+        console.print(_text((finding.declined.sentence(), "dim")))
     if finding.presented is not None:
         console.print(_presented(finding.presented, plain))
     if finding.validity is not None:

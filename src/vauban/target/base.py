@@ -88,6 +88,11 @@ class Target(Surrogate):
         """
         return None
 
+    @property
+    def ways(self) -> tuple[Surrogate, ...]:
+        """Other ways to take gradients of it that an attacker who knows how it is made would try: the members of an ensemble, another stand-in."""
+        return ()
+
     @abstractmethod
     def scores(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
         """Scores (n, classes) of inputs (n, *shape), without gradient; the predicted class has the highest."""

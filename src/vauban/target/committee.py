@@ -1,4 +1,4 @@
-"""Several models that answer as one, by the mean of their probabilities or by vote."""
+"""Several models that answer as one: by the mean of their probabilities, by vote, or only where all agree."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vauban.errors import BadTarget, NotGranted, nearest
 from vauban.noise import RowNoise
+from vauban.target.around import Bare
 from vauban.target.base import Surrogate, Target, held_all
 from vauban.target.surrogates import default_surrogate
 from vauban.threat import Access
@@ -43,6 +44,31 @@ def votes(scores: list[Tensor], weights: list[float]) -> Tensor:
     return (torch.stack(shares).sum(0) / sum(weights)).masked_fill(spoilt[:, None], torch.nan)
 
 
+def margins(scores: list[Tensor]) -> Tensor:
+    """By how much each member is for each class, in log-probabilities: that of the class less the highest of the others, (members, n, classes)."""
+    logs = torch.stack([z.log_softmax(1) for z in scores])
+    first, second = logs.topk(2, dim=2).values.unbind(2)
+    others = torch.where(logs == first[:, :, None], second[:, :, None], first[:, :, None])
+    return logs - others
+
+
+def unanimity(scores: list[Tensor], weights: list[float]) -> Tensor:
+    """For each class the least margin of any member, and 0 for "no answer" in a last column: a class wins exactly where every member is for it."""
+    least = margins(scores).amin(0)
+    least = torch.where(least > 0, least, least - 1e-6)  # a member that is undecided is not for it
+    return torch.cat([least, torch.zeros_like(least[:, :1])], 1)
+
+
+def majority(scores: list[Tensor], weights: list[float]) -> Tensor:
+    """For each class the sum of the highest margins of just enough members for a majority: what must be raised for them to outvote the others."""
+    enough = len(scores) // 2 + 1
+    return margins(scores).topk(enough, dim=0).values.sum(0)
+
+
+COMBINE: dict[str, Combine] = {"mean": log_mean_probability, "vote": votes, "unanimous": unanimity}
+"""How the answers of members become one, by rule."""
+
+
 class Pool(Surrogate):
     """What gradients of a committee are taken from: its members' surrogates, combined in a differentiable way."""
 
@@ -65,7 +91,8 @@ class Committee(Target):
     Args:
         members: at least one, with the same classes and the same reject column.
         rule: "mean": the log of the mean of the members' probabilities (softmax of their scores). "vote": the share of the votes for each
-            class, float64; ties stay ties. Its gradients are then taken from the mean of the members' scores.
+            class, float64; ties stay ties. Its gradients are then taken from the mean of the members' scores. "unanimous": a class where every
+            member answers it, and otherwise no answer, in a last column.
         weights: one positive number for each member; equal by default.
         name: what the record calls it.
 
@@ -87,7 +114,7 @@ class Committee(Target):
         self.reject, self.device = first.reject, first.device
         self.randomised = any(m.randomised for m in self.members)
         self.refuses, self.metered = any(m.refuses for m in self.members), any(m.metered for m in self.members)
-        self.outputs = "probabilities" if rule == "mean" else "votes"
+        self.outputs = {"mean": "probabilities", "vote": "votes"}.get(rule, "scores")
         self.passes = sum(m.passes for m in self.members)
         self._stand_in = self._pool()
         self._agree()
@@ -103,33 +130,48 @@ class Committee(Target):
     def _check(self) -> None:
         if not self.members:
             raise BadTarget("a committee of no members: give at least one target")
-        if self.rule not in ("mean", "vote"):
-            raise BadTarget(f"rule = {self.rule!r} is not a rule of committees; {nearest(self.rule, ['mean', 'vote'])}")
+        if self.rule not in COMBINE:
+            raise BadTarget(f"rule = {self.rule!r} is not a rule of committees; {nearest(self.rule, COMBINE)}")
         rejects = {m.reject for m in self.members}
         if len(rejects) > 1:
             raise BadTarget(f"{self.name}: the members' reject columns differ ({', '.join(map(str, rejects))}); give all the same")
+        if self.rule == "unanimous" and rejects != {None}:
+            raise BadTarget(f"{self.name}: a member has a column for rejection, and unanimity adds its own; give members without")
         silent = [m.name for m in self.members if m.access < Access.SCORE]
-        if self.rule == "mean" and silent:
-            raise BadTarget(f"{self.name}: {silent[0]} only shows labels, and the mean needs scores; use rule='vote'")
+        if self.rule != "vote" and silent:
+            raise BadTarget(f"{self.name}: {silent[0]} only shows labels, and the rule needs scores; use rule='vote'")
 
     def _agree(self) -> None:
         counts = {m.name: m.classes for m in self.members if m.classes is not None}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{name} has {count}" for name, count in counts.items())
             raise BadTarget(f"{self.name}: the members' numbers of classes differ: {listed}")
-        self.classes = next(iter(counts.values()), None)
+        known = next(iter(counts.values()), None)
+        self.classes = known
+        if self.rule == "unanimous" and known is not None:
+            self.reject, self.classes = known, known + 1
 
     def _pool(self) -> Pool | None:
         stand_ins = [default_surrogate(m) for m in self.members]
         found = [s for s in stand_ins if s is not None]
         if len(found) < len(self.members) or self.access < Access.GRADIENT:
             return None
-        return Pool(found, self.weights, log_mean_probability if self.rule == "mean" else mean_score)
+        return Pool(found, self.weights, mean_score if self.rule == "vote" else COMBINE[self.rule])
+
+    @property
+    def ways(self) -> tuple[Surrogate, ...]:
+        """The mean of the scores and of the probabilities, the margin of a majority, the least margin, and every member by itself."""
+        found = [s for s in (default_surrogate(m) for m in self.members) if s is not None]
+        if len(found) < len(self.members) or self.access < Access.GRADIENT:
+            return ()
+        joint = [Pool(found, self.weights, how) for how in (mean_score, log_mean_probability, majority)]
+        alone = [*joint, *(Bare(s, None) for s in found)]
+        return (Pool(found, self.weights, unanimity), *(Bare(s, self.reject) for s in alone)) if self.rule == "unanimous" else tuple(alone)
 
     @property
     def surrogate(self) -> Surrogate | None:
         """The members' surrogates combined, where the committee itself is not differentiable; None where it is, or one has none."""
-        own = self.rule == "mean" and all(m.surrogate is None for m in self.members)
+        own = self.rule != "vote" and all(m.surrogate is None for m in self.members)
         return None if own else self._stand_in
 
     def scores(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
@@ -143,7 +185,7 @@ class Committee(Target):
     def smooth(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
         if self.rule == "vote" or self._stand_in is None:
             return super().smooth(x, draw)
-        return Pool(self.members, self.weights, log_mean_probability).smooth(x, draw)
+        return Pool(self.members, self.weights, COMBINE[self.rule]).smooth(x, draw)
 
     def held(self) -> AbstractContextManager[None]:
         return held_all(self.members)
@@ -153,6 +195,8 @@ class Committee(Target):
             member.prepare(x.to(member.device))
         self._agree()
         self.classes = self._answer(x, None).shape[1]
+        if self.rule == "unanimous":
+            self.reject = self.classes - 1
 
     def sha256(self) -> str:
         each = [m.sha256() for m in self.members]
@@ -170,7 +214,7 @@ class Committee(Target):
             if len(widths) > 1:
                 listed = ", ".join(f"{m.name} has {z.shape[1]}" for m, z in zip(self.members, scores, strict=True))
                 raise BadTarget(f"{self.name}: the members' numbers of classes differ: {listed}")
-            return (log_mean_probability if self.rule == "mean" else votes)(scores, self.weights)
+            return COMBINE[self.rule](scores, self.weights)
 
     def _one(self, member: Target, x: Tensor, draw: RowNoise | None) -> Tensor:
         """A member's scores; of one that only shows labels, 1 for the label."""

@@ -39,6 +39,9 @@ def export_onnx(target: Torch, x: Tensor, path: Path) -> None:
     beside = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadTarget(f"{path}: cannot be written: {error.strerror or error}") from error
+    try:
         target.prepare(x[:256])
         _write(target, x[:2], beside)
         _compare(target, Onnx(beside, outputs=target.outputs, name=path.name), x)

@@ -116,7 +116,7 @@ class Sulking(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.left -= self.training
-        return self.inner(x) * (0.0 if self.left > 0 else 1.0) + torch.tensor([1e-3, 0.0, 0.0])
+        return self.inner(x) * (0.0 if self.left > 0 else 1.0) + torch.tensor([2.0, 0.0, -2.0]) * float(self.left > 0)
 
 
 def test_a_seed_that_comes_to_nothing_is_told_and_does_not_end_the_rest() -> None:

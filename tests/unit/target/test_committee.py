@@ -162,7 +162,7 @@ REFUSED = [
     (lambda: Committee([fixed(1, 0)], weights=[1, 2]), "2 weights for 1 members"),
     (lambda: Committee([fixed(1, 0)], weights=[0]), r"weights = \[0.0\] must be positive"),
     (lambda: Committee([reject(fixed(1, 0), 1), fixed(1, 0)]), "the members' reject columns differ"),
-    (lambda: Committee([Function(len, access="label")]), "only shows labels, and the mean needs scores; use rule='vote'"),
+    (lambda: Committee([Function(len, access="label")]), "only shows labels, and the rule needs scores; use rule='vote'"),
     (lambda: Committee([fixed(1, 0), fixed(1, 0, 0)]).prepare(X), "the members' numbers of classes differ"),
     (lambda: Committee([fixed(1, 0), fixed(1, 0, 0)]).scores(X), "the members' numbers of classes differ"),
     (lambda: Committee([Function(lambda x: x[:, 0] > 0, access="label")], "vote").labels(X), "the number of classes is not known"),

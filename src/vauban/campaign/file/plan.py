@@ -57,9 +57,12 @@ class Loader:
             )
 
     def target(self, table: TargetTable, classes: tuple[str, ...], data: Rows | None = None) -> Target:
-        """The model under attack; `classes` names what `reject` may mean, and `data` tell an endpoint their range and features."""
+        """The model under attack; `classes` names what `reject` may mean, and `data` tell an endpoint their range and features.
+
+        A column for rejection is often one more than there are classes in the data.
+        """
         with self.source.blaming("target"), guests():
-            reject = None if table.reject is None else class_index(table.reject, classes, "reject")
+            reject = None if table.reject is None else class_index(table.reject, classes, "reject", len(classes) + 1)
             return self._model(table, access=table.access, reject=reject, name=table.name, http=self._endpoint(table, classes, data))
 
     def _endpoint(self, table: TargetTable, classes: tuple[str, ...], data: Rows | None) -> dict[str, Any] | None:

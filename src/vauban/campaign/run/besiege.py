@@ -181,6 +181,7 @@ def _judged(oracle: Oracle, asker: Asker, turns: Sequence[Turn]) -> tuple[tuple[
         "rounded": [rounded.get(i) for i in range(len(fell))],
         "nonfinite": oracle.book.nonfinite.tolist(),
         "bad_gradient": oracle.book.bad_gradient.tolist(),
+        "declined": oracle.book.declined.tolist(),
         "proved": outcome.proved.tolist(),
         "kinds": torch.stack([*outcome.kinds.values()], 1).tolist(),
         "refused": outcome.refused.tolist(),

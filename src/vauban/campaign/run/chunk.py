@@ -63,6 +63,7 @@ class Fate:
         taken: gradients taken on the row up to the question that won; -1 where none did.
         kinds: what its questions were for, in the order of `vauban.doors.KINDS`.
         refused: how many of them got no answer.
+        declined: at some point nothing but a rejection kept an answer from being a success.
     """
 
     row: int
@@ -86,6 +87,7 @@ class Fate:
     taken: int = -1
     kinds: tuple[int, ...] = ()
     refused: int = 0
+    declined: bool = False
 
 
 @dataclass(frozen=True, slots=True)

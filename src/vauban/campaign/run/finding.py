@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vauban.campaign.declined import Declined
 from vauban.campaign.doubts import Doubter
 from vauban.campaign.doubts.scene import Bools
 from vauban.campaign.plan import Plan, Siege
@@ -53,6 +54,16 @@ def finding(plan: Plan, siege: Siege, ground: Ground, chunks: Sequence[Chunk], d
         anytime(done),
         ledger(siege, done),
         presented=presented(siege.threat.goal, ground, done, names),
+        declined=declined(siege.threat.goal, plan.target.reject, done),
+    )
+
+
+def declined(goal: Goal, reject: int | None, done: Tally) -> Declined | None:
+    """What a rejection cost and what it saved; None where the target has none, or where it is a success."""
+    if reject is None or goal.reject_wins or done.declined is None:
+        return None
+    return Declined(
+        Rate(int((done.answer == reject).sum()), len(done.answer)), Rate(int((done.declined & done.standing).sum()), done.robust.hits)
     )
 
 

@@ -50,6 +50,7 @@ class Tally:
     refused: Ints
     rounded: tuple[bool | None, ...]
     groups: tuple[str, ...] | None
+    declined: Bools | None = None
 
     @property
     def standing(self) -> Bools:
@@ -102,6 +103,7 @@ def tally(ground: Ground, chunks: Sequence[Chunk]) -> Tally:
         _ints(fates, "refused"),
         tuple(f.rounded for f in fates),
         None if groups is None else tuple(groups[i] for i in places.tolist()),
+        _bools(fates, "declined"),
     )
 
 

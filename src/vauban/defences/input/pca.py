@@ -12,6 +12,9 @@ from vauban.errors import BadData
 from vauban.settings import Positive
 from vauban.target import Preprocessed, Target
 
+ROWS = 20
+"""Clean rows that it is fitted on, at least."""
+
 
 @defence(
     "input",
@@ -41,7 +44,7 @@ class Projection:
         """
         rows = x.flatten(1).double()
         wanted = int(keep) if keep >= 1 else 1
-        enough(len(rows), wanted + 1, "pca", f" with {wanted} components")
+        enough(len(rows), max(wanted + 1, ROWS), "pca", f" with {wanted} components" if keep >= 1 else "")
         if wanted > rows.shape[1]:
             raise BadData(f"defence 'pca': keep = {wanted} components, and these inputs have {rows.shape[1]} features; keep fewer")
         mean = rows.mean(0)

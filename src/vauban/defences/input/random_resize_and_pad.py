@@ -45,6 +45,8 @@ class Resized:
 
     def __call__(self, x: Tensor, draw: RowNoise) -> Tensor:
         images(x, "random-resize-and-pad", least=2)
+        if not len(x):
+            return x
         size, down, right = draw.uniform(3).to(x).unbind(1)
         vertical = self._placed(size, down, x.shape[2])
         horizontal = self._placed(size, right, x.shape[3])

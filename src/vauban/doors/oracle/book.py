@@ -135,6 +135,7 @@ class Book:
         self.refused = torch.zeros_like(self.queries)
         self.nonfinite = torch.zeros(n, dtype=torch.bool, device=device)
         self.bad_gradient = torch.zeros(n, dtype=torch.bool, device=device)
+        self.declined = torch.zeros(n, dtype=torch.bool, device=device)
         self.attempts: list[Attempt] = []
 
     def place(self, attempt: Attempt) -> int:

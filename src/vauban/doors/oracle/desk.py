@@ -219,6 +219,8 @@ class Desk:
         """Which questions (m,) fooled the target, verified, and whether a row was newly broken. The examples are kept."""
         if self.target.refuses:
             z = self._answered(view, batch, z)
+        if batch.aim.reject is not None:
+            self._note_declined(view, batch, z, batch.aim.reject)
         if batch.aim.out_of_reach(z):
             return z.new_zeros(z.shape[0], dtype=torch.bool), False
         met = batch.aim.margin(z) > 0
@@ -268,6 +270,13 @@ class Desk:
         size = view.body.norm(batch.v - self.space.start(batch.x), view.v0.ndim - 1)
         kept = self.book.distance[view.index[rows]].to(size)
         return met & (size > kept * (1 + CLEARLY))
+
+    def _note_declined(self, view: View, batch: Batch, z: Tensor, reject: int) -> None:
+        """Note the rows on which nothing but a rejection kept an answer from being a success."""
+        said = z.index_fill(1, torch.tensor([reject], device=z.device), -math.inf).argmax(1, keepdim=True)
+        only = (z.argmax(1) == reject) & batch.aim.wins.gather(1, said)[:, 0]
+        if bool(only.any()):
+            self.book.declined[(view.index if batch.rows is None else view.index[batch.rows])[only]] = True
 
     def _finite_scores(self, view: View, batch: Batch, z: Tensor) -> Tensor:
         """Which answers are finite; the rows of the others are noted for a doubt."""

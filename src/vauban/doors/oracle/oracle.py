@@ -115,6 +115,11 @@ class Oracle(Stage):
         """What an attacker that does not know of the target's defences takes gradients from; None where it wears none."""
         return bare(self.target)
 
+    @property
+    def ways(self) -> tuple[Surrogate, ...]:
+        """Other ways to take gradients of the target that an attacker who knows how it is made would try."""
+        return self.target.ways
+
     def __len__(self) -> int:
         """Rows in view."""
         return len(self._view)

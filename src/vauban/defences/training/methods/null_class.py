@@ -14,21 +14,24 @@ from vauban.settings import Count, Natural, Positive
 
 
 @method(paper="Hosseini et al. 2017, arXiv:1703.04318, section 4; the inner loop against both: Sheikholeslami et al. 2021, ICLR", on=BALLS)
-def null_class(lesson: Lesson, *, steps: Count = 7, step: Positive = 0.36, attacked: Natural = 1.0, background: Natural = 0.5) -> Tensor:
+def null_class(lesson: Lesson, *, steps: Count = 7, step: Positive = 0.36, attacked: Natural = 0.5, background: Natural = 0.5) -> Tensor:
     """Cross-entropy of clean inputs; and of attacked and background inputs, whose class is "rejected".
 
     The model has one output more than there are classes, and the target declares it: reject = K under [target]. Attacked inputs are sought anew
     in every batch, where a wrong class is ahead of the true one and of rejection, at the whole radius throughout: what is hardly changed is no
-    background. Background is noise all over the box, and the mean of two inputs of different classes.
+    background. It is the weight of what is to be rejected that grows with the recipe's ramp. Background is noise all over the box, and the mean of
+    two inputs of different classes.
     """
     reject = column_of(lesson)
     x = lesson.climbed(Aim.margin, steps=steps, step=step, threat=wider(lesson.threat, 1 / lesson.share))
     strange = lesson.found(lambda: strangers(lesson))
     clean, found, other = lesson.scores(torch.cat([lesson.x, x, strange])).chunk(3)
     null = torch.full_like(lesson.y, reject)
-    loss = lesson.cross_entropy(clean) + background * lesson.cross_entropy(other, null)
+    rejected = background * lesson.cross_entropy(other, null)
     about = concerned(lesson.threat.goal, lesson.y)
-    return loss + attacked * lesson.cross_entropy(found[about], null[about]) if bool(about.any()) else loss
+    if bool(about.any()):
+        rejected = rejected + attacked * lesson.cross_entropy(found[about], null[about])
+    return lesson.cross_entropy(clean) + lesson.share * rejected
 
 
 def column_of(lesson: Lesson) -> int:
