@@ -23,6 +23,7 @@ from benchmarks import (
     cw,
     ddn,
     deepfool,
+    ensembles,
     fgsm,
     fmn,
     memory,
@@ -53,9 +54,10 @@ COMPARISONS = {
     "blackbox": blackbox,
     "smoothing": smoothing,
     "certified": certified,
+    "ensembles": ensembles,
     "rejection-training": rejection_training,
 }
-USUAL = tuple(name for name in COMPARISONS if name not in ("verdict", "smoothing", "certified", "rejection-training"))
+USUAL = tuple(name for name in COMPARISONS if name not in ("verdict", "smoothing", "certified", "ensembles", "rejection-training"))
 """Verdicts with the published settings take hours, and the others that are left out train models first; they are measured when they are named."""
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("vauban", "torch", "numpy", "foolbox", "adversarial-robustness-toolbox", "torchattacks", "adv-lib")

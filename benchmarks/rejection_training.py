@@ -40,7 +40,7 @@ PGD = find("pgd").bind(steps=40, step=0.1)
 @dataclass(frozen=True)
 class Rejecting:
     """A model under one attacker, over n test rows: the shares that are answered wrongly and accepted, and that are rejected; and both over
-    those that are accepted, clean or attacked (`error`; Stutz et al. 2020, arXiv:1910.06259, equation 7)."""
+    those that are accepted, clean or attacked (`error`; Stutz et al. 2020, arXiv:1910.06259)."""
 
     model: str
     attacker: str

@@ -38,8 +38,8 @@ SIGMA, ALPHA, MOST = 0.5, 0.001, 100_000
 RADII = (0.25, 0.5, 0.75, 1.0)
 CAP = 1.5
 """Three sigma: a quarter of the noise's own limit away from what 100,000 samples can certify at all."""
-ROWS, FIXED, TIMED = 200, 40, 5
-"""Rows for the sequential certificates (a quarter of them at the cap), those of them that get the fixed number too, and of which every how many
+ROWS, FIXED, TIMED = 400, 40, 5
+"""Rows for the sequential certificates (an eighth of them at the cap), those of them that get the fixed number too, and of which every how many
 is timed beside bare loops."""
 EPOCHS, BATCH = 3, 128
 KEPT = Path(__file__).parents[1] / ".tuning"
@@ -111,7 +111,7 @@ def run(o: Options) -> tuple[list[dict[str, Any]], list[Check]]:
         Check(NAME, f"fixed {MOST:,} samples, {few} rows: CPU time over the passes alone (for information)", ratio[1]),
     ]
     for radius in (*RADII, CAP):
-        part = len(x) // 4 if radius == CAP else len(x)
+        part = len(x) // 8 if radius == CAP else len(x)
         found += at_radius(smoothed, model, x[:part], y[:part], radius, fixed)
     lines = [one_image(who, o) for who in ("vauban", "by hand", "art")]
     return lines, [*found, *memory_checks(lines)]

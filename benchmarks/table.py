@@ -66,7 +66,7 @@ CERTIFIED = (
     "seconds of training",
 )
 REJECTING = ("model", "attacker", "knows of rejection", "eps", "test rows", "wrong and accepted", "rejected", "error of the accepted")
-KINDS = ("check", "row", "memory", "verdict", "pair", "searched", "certified", "rejecting")
+KINDS = ("check", "row", "memory", "verdict", "pair", "searched", "certified", "rejecting", "ensembles", "transfer")
 
 
 def proven(line: Line) -> list[str]:
@@ -74,6 +74,21 @@ def proven(line: Line) -> list[str]:
     shares = [f"{100 * line[k]:.2f} %" for k in ("clean", "interval", "certified")]
     return [line["model"], line["trained"], f"{line['eps']:g}", str(line["n"]), *shares, str(line["attacked"]), f"{100 * line['withstood']:.1f} %",
             str(line["contradicted"]), figure(line["cost"], 2), f"{line['seconds']:.0f}"]  # fmt: skip
+
+
+ENSEMBLES = ("target", "rows", "clean", "robust", "95 %", "training over plain")
+
+
+def stood(line: Line) -> list[str]:
+    """How one target stood under the joint attack."""
+    span = f"{100 * line['low']:.1f} to {100 * line['high']:.1f}"
+    return [line["target"], str(line["n"]), f"{100 * line['clean']:.1f} %", f"{100 * line['robust']:.1f} %", span, figure(line["cost"], 2)]
+
+
+def carried(line: Line) -> list[list[str]]:
+    """The share of examples made on each member that fool each."""
+    shares = [[f"{100 * count / line['rows']:.0f} %" for count in row] for row in line["fooled"]]
+    return [[name, str(line["rows"]), *row] for name, row in zip(line["names"], shares, strict=True)]
 
 
 def rejecting(line: Line) -> list[str]:
@@ -177,6 +192,12 @@ def _tables(lines: Sequence[Line]) -> list[tuple[str, tuple[str, ...], list[list
         ("The same rows", PAIRS, [pair(line) for line in kinds["pair"]]),
         ("Measurements", HEAD, [cells(line) for line in kinds["row"]]),
         ("Certified", CERTIFIED, [proven(line) for line in kinds["certified"]]),
+        ("Ensembles", ENSEMBLES, [stood(line) for line in kinds["ensembles"]]),
+        (
+            "Transfer between members: made on the row, judged on the column",
+            ("made on", "rows", "first", "second", "third"),
+            [made for line in kinds["transfer"] for made in carried(line)],
+        ),  # fmt: skip
         ("Rejecting", REJECTING, [rejecting(line) for line in kinds["rejecting"]]),
         ("Peak memory", ("process", "peak resident, MiB", "over the one that only loads, MiB", "CPU seconds"), memory),
     ]

@@ -32,7 +32,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "total-variation": {"drop": 0.15, "steps": 15, "draws": 4},
     "random-resize-and-pad": {"draws": 8, "least": 0.85},
     "randomised-smoothing": {"sigma": 0.05, "samples": 30, "draws": 8},
-    "noise-stability": {"draws": 4},
+    "noise-stability": {"draws": 2},
     "pca": {"keep": 0.9},
     "feature-selection": {"keep": 0.7},
 }
@@ -239,7 +239,8 @@ def test_the_same_rows_and_settings_fit_the_same_defence(name: str, kind: str) -
 @once
 def test_another_setting_or_another_model_is_another_defence(name: str, kind: str) -> None:
     w, target = world(kind, name), behind(name, kind)
-    assert bound(name, **another(name)).around(w.target, w.clean).sha256() != target.sha256()
+    if bound(name).settings:
+        assert bound(name, **another(name)).around(w.target, w.clean).sha256() != target.sha256()
     other = model_of(tuple(network(kind, seed + 10, 60) for seed in range(len(w.nets))))
     assert bound(name).around(other, w.clean).sha256() not in ("", target.sha256())
 
@@ -284,7 +285,7 @@ def test_who_knows_it_breaks_at_least_what_who_does_not_breaks(name: str, kind: 
     assert beaten <= ahead or mcnemar(beaten, ahead) > 0.05, (
         f"{beaten} rows fall only to the attacker that does not know {name}, {ahead} only to the other"
     )
-    assert naive.any() or aware.any(), "a radius at which something falls"
+    assert aware.any() or target.reject is not None, "a radius at which something falls"
 
 
 @attacked
@@ -292,18 +293,19 @@ def test_what_counts_as_broken_is_what_the_deployed_defence_gets_wrong(name: str
     w, target = world(kind, name), behind(name, kind)
     o = Oracle(target, w.x, w.y, Threat("insider", Ball(EPS[kind])), ids=w.ids)
     find("pgd").bind(loss="selective", steps=15)(o)
-    won = o.outcome.broken
-    wrong = torch.stack([misled(target, o.outcome.best, w, turn) for turn in range(25 if target.randomised else 1)])
-    share = wrong.double().mean(0)
-    assert (share[won] > (0.2 if target.randomised else 0.5)).all()
-    assert float(share[won].mean() if won.any() else 1) > 0.5
+    won = o.outcome.broken & o.outcome.attacked
+    wrong = torch.stack([misled(target, o.outcome.best, w, turn) for turn in range(25 if target.randomised else 1)]).double().mean(0)[won]
+    assert (wrong > (0.2 if target.randomised else 0.5)).all(), "a success is none of luck"
+    assert not len(wrong) or float(wrong.mean()) > 0.5
+    if not target.randomised:
+        kept = ~o.outcome.broken
+        assert torch.equal(target.labels(w.x)[kept], w.y[kept])
+        assert torch.equal(o.outcome.answers, target.labels(w.x))
 
 
 def misled(target: Target, x: Tensor, w: World, turn: int) -> Tensor:
     labels = target.labels(x, RowNoise(w.ids, 1234 + turn) if target.randomised else None)
-    first = target.labels(w.x, RowNoise(w.ids, 1234 + turn) if target.randomised else None)
-    rejected = torch.zeros_like(labels, dtype=torch.bool) if target.reject is None else labels == target.reject
-    return ((labels != w.y) & ~rejected) | (first != w.y)
+    return (labels != w.y) & (labels != (-1 if target.reject is None else target.reject))
 
 
 def owed(name: str) -> list[Attack]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from children import start
+from click.testing import Result
+from typer.testing import CliRunner
+
+from vauban.cli.main import application, asked, hoisted
 
 MODEL = """
 import numpy as np
@@ -109,16 +112,20 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def vauban(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "vauban.cli", *words], cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )  # fmt: skip
+def vauban(folder: Path, *words: str) -> Result:
+    """The command line in this process, with the folder as the working directory."""
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        return CliRunner().invoke(application(asked(hoisted(list(words)))), hoisted(list(words)))
+    finally:
+        os.chdir(here)
 
 
 def certified(folder: Path, *words: str) -> tuple[dict, dict[str, dict]]:
     done = vauban(folder, "--json", "certify", *words)
     said = json.loads(done.stdout or "{}")
-    assert said.get("exit_code") == done.returncode, done.stderr
+    assert said.get("exit_code") == done.exit_code, done.stderr
     return said, {t["threat"]: t for t in said["threats"]}
 
 
@@ -156,7 +163,7 @@ def test_a_smoothed_model_is_certified_by_sampling_with_a_curve(folder: Path) ->
 def test_what_is_shown_to_people_names_the_chance_and_the_numbers(folder: Path) -> None:
     (folder / "vauban.toml").write_text(FILE + SMOOTH)
     done = vauban(folder, "--plain", "certify", "--rows", "12")
-    assert done.returncode == 3, "twelve rows cannot keep a promise of 90%"
+    assert done.exit_code == 3, "twelve rows cannot keep a promise of 90%"
     assert "short: inconclusive" in done.stdout and "what is not certified may still hold" in done.stdout
     assert "but for chance 0.001" in done.stdout and "short: radius" in done.stdout and "12" in done.stdout
     assert "turned: unable: certificates are for balls" in done.stdout
@@ -208,7 +215,7 @@ def test_a_killed_run_goes_on_with_the_rows_that_are_left(folder: Path) -> None:
     journal.write_bytes(whole + b'{"row": 5, "la')  # the line that was being written
     edited(folder, **{'[[threat]]\nname = "long"\nnorm = "l2"\neps = 0.5\n': ""})
     done = vauban(folder, "certify")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.exit_code == 0, done.stdout + done.stderr
     assert "rows were certified before" in done.stderr
     assert journal.read_bytes().startswith(whole) and journal.read_bytes().count(b"\n") == 60
 
@@ -216,15 +223,15 @@ def test_a_killed_run_goes_on_with_the_rows_that_are_left(folder: Path) -> None:
 def test_what_cannot_be_asked_for_is_one_clear_sentence(folder: Path) -> None:
     (folder / "vauban.toml").write_text(FILE + SMOOTH)
     few = vauban(folder, "certify", "--samples", "40")
-    assert few.returncode == 2 and "allow at least" in few.stderr and "Traceback" not in few.stderr
+    assert few.exit_code == 2 and "allow at least" in few.stderr and "Traceback" not in few.stderr
     level = vauban(folder, "certify", "--level", "crwn")
-    assert level.returncode == 2 and "did you mean 'crown'" in level.stderr
+    assert level.exit_code == 2 and "did you mean 'crown'" in level.stderr
     (folder / "vauban.toml").write_text(FILE + SMOOTH.replace("0.2", "40"))
     noisy = vauban(folder, "certify")
-    assert noisy.returncode == 2 and "no better than guessing" in noisy.stderr
+    assert noisy.exit_code == 2 and "no better than guessing" in noisy.stderr
     (folder / "vauban.toml").write_text(FILE + SMOOTH.replace("0.2", "0.01"))
     small = vauban(folder, "certify")
-    assert small.returncode == 2 and "take a larger sigma" in small.stderr
+    assert small.exit_code == 2 and "take a larger sigma" in small.stderr
 
 
 def test_a_directional_goal_counts_the_rows_of_its_source(folder: Path) -> None:

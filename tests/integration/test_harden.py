@@ -18,8 +18,8 @@ from children import start
 from safetensors.torch import load_file
 
 from vauban.campaign.file import read_file
-from vauban.cli.harden import trained
 from vauban.campaign.file.hardening import hardening_of
+from vauban.cli.harden import trained
 from vauban.cli.output import Output
 from vauban.errors import VaubanError
 from vauban.target import Onnx, Torch

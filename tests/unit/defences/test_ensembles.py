@@ -183,7 +183,7 @@ def test_trs_turns_the_members_gradients_apart(threat: Threat) -> None:
         x, y = stripes()
         found = [slope(m, x, y) for m in model.members]
         pairs = itertools.combinations(found, 2)
-        return float(torch.stack([torch.cosine_similarity(a, b, dim=1).abs().mean() for a, b in pairs]).mean())
+        return float(torch.stack([torch.cosine_similarity(a, b, dim=1).abs().mean().detach() for a, b in pairs]).mean())
 
     without, with_it = team(), team()
     harden(without, stripes(), threat, recipe=recipe(epochs=6), method=find("trs").bind(similarity=0.0, smoothness=0.0))

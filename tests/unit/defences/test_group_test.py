@@ -58,6 +58,11 @@ def test_adversarial_groups_of_features_are_told_apart_and_fresh_clean_ones_are_
     assert group_test(features(clean[:200]), features(clean[200:260])).p_value > 0.01
 
 
+def test_a_p_value_is_never_zero() -> None:
+    a, b = torch.randn(30, 2, generator=g(0)), torch.randn(15, 2, generator=g(1)) + 50
+    assert group_test(a, b, permutations=199).p_value == pytest.approx(1 / 200)
+
+
 def test_the_same_seed_gives_the_same_p_value() -> None:
     a, b = torch.rand(30, 2, 2, generator=g(0)), torch.rand(10, 2, 2, generator=g(1))
     assert group_test(a, b, seed=3) == group_test(a, b, seed=3)

@@ -20,7 +20,7 @@ from vauban.target import Target
     adaptive="gradients through the features: the answer made wrong first and then accepted, and one goal kept while the other is raised",
     paper="Lee et al. 2018, arXiv:1807.03888, equation 2, on one layer and without its input step",
     owes=SELECTIVE,
-    broken="undetected success 96 % at a clean rejection of 5 % on MNIST, where the oblivious attack has 94 %",
+    broken="a joint attack passes it on 144 of 145 MNIST rows at 0.15; on CIFAR-10 at 4/255 the area under its ROC curve falls to 0.05",
 )
 def mahalanobis(target: Target, clean: Clean, *, shrinkage: Share = 1e-3, rejected: Rejected = 0.05) -> Target:
     """Rejects inputs whose features are far from the mean of every class. Half of the clean rows fit the Gaussians, half the threshold."""

@@ -86,14 +86,9 @@ def painted(x: Tensor, kept: Tensor, weight: float, steps: int) -> Tensor:
 
 def _differences(z: Tensor) -> tuple[Tensor, Tensor]:
     """Of each pixel to the next one down and to the right; 0 in the last row and column."""
-    down, right = torch.zeros_like(z), torch.zeros_like(z)
-    down[:, :, :-1] = z[:, :, 1:] - z[:, :, :-1]
-    right[:, :, :, :-1] = z[:, :, :, 1:] - z[:, :, :, :-1]
-    return down, right
+    return z.diff(dim=2, append=z[:, :, -1:]), z.diff(dim=3, append=z[..., -1:])
 
 
 def _divergence(down: Tensor, right: Tensor) -> Tensor:
     """Minus the adjoint of `_differences`, for fields that are 0 in the last row and column."""
-    by_row = torch.cat([down[:, :, :1], down[:, :, 1:] - down[:, :, :-1]], 2)
-    by_column = torch.cat([right[..., :1], right[..., 1:] - right[..., :-1]], 3)
-    return by_row + by_column
+    return down.diff(dim=2, prepend=torch.zeros_like(down[:, :, :1])) + right.diff(dim=3, prepend=torch.zeros_like(right[..., :1]))

@@ -36,6 +36,11 @@ class Stream:
         self.generator = torch.Generator(device).manual_seed(word)
 
 
+def words_of(noise: RowNoise) -> list[int]:
+    """64 random bits for each row, from which its stream begins."""
+    return noise.fork("smoothing").bits(1)[:, 0].tolist()
+
+
 @dataclass(frozen=True, eq=False)
 class Ask:
     """Some samples of one row: the clean input x (*shape), its stream, and how many, at most `CHUNK`."""
@@ -63,8 +68,7 @@ class Booth:
 
     def streams(self, noise: RowNoise) -> list[Stream]:
         """A stream for each row of some noise, from its beginning."""
-        words: list[int] = noise.fork("smoothing").bits(1)[:, 0].tolist()
-        return [Stream(word, self.target.device) for word in words]
+        return [Stream(word, self.target.device) for word in words_of(noise)]
 
     def vote(self, asks: Sequence[Ask]) -> list[list[int]]:
         """The votes of each ask: how many of its samples are answered with each class, and last with none."""

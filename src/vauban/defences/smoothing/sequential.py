@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from vauban.defences.smoothing.booth import CHUNK, Ask, Booth, Stream, checked_rows
+from vauban.defences.smoothing.booth import CHUNK, Ask, Booth, Stream, checked_rows, words_of
 from vauban.defences.smoothing.question import Question, question_of
 from vauban.defences.smoothing.results import Outcome, Verdict
 from vauban.defences.smoothing.smoothed import Smoothed
@@ -98,7 +98,8 @@ class Desk:
 
     def __init__(self, booth: Booth, question: Question, x: Tensor, y: list[int] | None, ids: Tensor, seed: int) -> None:
         self.booth, self.question = booth, question
-        self.x, self.y, self.ids, self.seed = x, y, ids, seed
+        self.x, self.y, self.ids = x, y, ids
+        self.words = words_of(RowNoise(ids, seed, "certify"))
         self.next = 0
         self.seats: list[Seat] = []
 
@@ -134,7 +135,7 @@ class Desk:
     def _seated(self) -> Seat:
         """The next row."""
         place, self.next = self.next, self.next + 1
-        (stream,) = self.booth.streams(RowNoise(self.ids[place : place + 1].to(self.booth.target.device), self.seed, "certify"))
+        stream = Stream(self.words[place], self.booth.target.device)
         return Seat(place, stream, -1 if self.y is None else self.y[place], len(self.question.radii))
 
     def _looked_at(self, asked: int) -> Iterator[Outcome]:

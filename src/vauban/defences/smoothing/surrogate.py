@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
+from vauban.defences.smoothing.booth import words_of
 from vauban.defences.smoothing.noises import Noise
 from vauban.errors import BadPlan
 from vauban.noise import RowNoise
@@ -48,7 +49,7 @@ class MeanUnderNoise(Surrogate):
     def _noise(self, rows: RowNoise, x: Tensor) -> Tensor:
         """Noise of scale 1, (n, draws, *shape), each row's from its own stream."""
         out = torch.empty(len(x), self.draws, *x.shape[1:], dtype=x.dtype, device=x.device)
-        for part, word in zip(out, rows.fork("smoothing").bits(1)[:, 0].tolist(), strict=True):
+        for part, word in zip(out, words_of(rows), strict=True):
             self.noise.fill(part, torch.Generator(x.device).manual_seed(word))
         return out
 

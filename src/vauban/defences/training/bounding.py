@@ -90,8 +90,8 @@ class Bounded:
 
         The intermediate limits are intervals, as in CROWN-IBP (Zhang et al. 2020, arXiv:1906.06316). Cross-entropy is the logarithm of the sum
         of exp(z_j - z_y), each of which lies below its chord between the limits of the difference; the sum of the chords is one linear
-        function of the scores, which is bounded in one pass whatever the number of classes ("loss fusion", Xu et al. 2020, arXiv:2002.12920,
-        section 3.3). Never above that of intervals.
+        function of the scores, which is bounded in one pass whatever the number of classes ("loss fusion", Xu et al. 2020,
+        arXiv:2002.12920). Never above that of intervals.
         """
         most, least = -self.margins(known, y), self._differences(known, y, -1.0)
         top = most.amax(1, keepdim=True)  # exp would overflow: everything is over exp(top)

@@ -11,6 +11,7 @@ from vauban.attacks import find
 from vauban.bounds import certify
 from vauban.defences.training.inner import concerned, worst
 from vauban.defences.training.rows import Part
+from vauban.doors import Oracle
 from vauban.noise import RowNoise
 from vauban.target import Target
 from vauban.threat import Ball, Threat
@@ -40,6 +41,14 @@ def right_under_noise(target: Target, rows: Part, threat: Threat, settings: Mapp
         noisy = rows.x + settings["sigma"] * noise
         right += sum(float((target.labels(x) == y).double().sum()) for x, y in zip(noisy.split(512), rows.y.split(512), strict=True))
     return right / (DRAWS * len(rows))
+
+
+def right_and_not_fooled(target: Target, rows: Part, threat: Threat, settings: Mapping[str, Any]) -> float:
+    """The share of the rows that are answered rightly, and under an attack on answer and rejection at once rightly or not at all."""
+    about = concerned(threat.goal, rows.y)
+    o = Oracle(target, rows.x, rows.y, threat, seed=0, ids=rows.ids)
+    find("pgd").bind(steps=20, step=0.125, loss="margin")(o)
+    return float((o.outcome.standing & about).double().sum() / about.double().sum().clamp_min(1))
 
 
 def stood_or_rejected(target: Target, rows: Part, threat: Threat, settings: Mapping[str, Any]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_the_fewest_samples_are_those_with_which_unanimity_does() -> None:
 def test_peeks_grow_by_a_tenth_and_end_at_the_last_sample() -> None:
     peeks = peeks_of(100_000)
     assert peeks[0] == 32 and peeks[-1] == 100_000 and len(peeks) < 90
-    assert all(a < b <= a * 1.1 + 1.1 for a, b in zip(peeks, peeks[1:], strict=False))
+    assert all(a < b <= a * 1.1 + 1.1 for a, b in itertools.pairwise(peeks))
     assert peeks_of(10) == (10,)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from vauban.defences.smoothing import Smoothed, certify, certify_fixed, curve, harm_of, largest
+from vauban.defences.smoothing import Smoothed, certify, certify_fixed, curve, harm_of, largest, question_of
 from vauban.errors import BadData, BadPlan
 from vauban.target import Function, Sklearn, Torch
 from vauban.threat import INF, Ball
@@ -95,11 +95,18 @@ def test_a_row_does_not_feel_its_batch_its_place_or_the_size_of_a_pass(half) -> 
 def test_passes_are_full_and_never_larger_than_asked_however_many_rows_and_samples(half) -> None:
     world, sizes = half(rows=300), []
     rows = certify(Smoothed(world.target, 0.5), world.x, world.y, Ball(0.5, 2), most=30_000, max_rows=128)
-    world.model.inner.register_forward_hook(lambda _, given, __: sizes.append(len(given[0])))
+    held: list[int] = []
+
+    def seen(_: nn.Module, given: tuple[torch.Tensor]) -> None:
+        sizes.append(len(given[0]))
+        held.append(given[0].untyped_storage().nbytes())
+
+    world.model.inner.register_forward_pre_hook(seen)
     found = list(rows)
     assert len(found) == 300 and max(o.samples for o in found) > 1000
     assert sum(sizes) == sum(o.samples for o in found), "samples are what the model is asked"
     assert max(sizes) <= 128 and sum(sizes) / len(sizes) > 64, "small peeks of many rows share passes"
+    assert max(held) <= 128 * 12 * 4, "nor is more drawn than a pass takes, however far away the next peek is"
 
 
 def test_memory_does_not_grow_with_the_samples(half) -> None:
@@ -135,7 +142,7 @@ def test_radii_of_other_norms_follow_from_the_noises_own(half) -> None:
     """L1 and L-infinity balls lie inside L2 ones of the same size and of sqrt(d) times it; k features of width w inside sqrt(k) w."""
     world = half(rows=1, features=9)
     noise = Smoothed(world.target, 1.0).noise
-    near = dict(rel=1e-5)
+    near = {"rel": 1e-5}
     assert noise.needed(0.3, Ball(0.3, 2), (9,)) == pytest.approx(0.3, **near)
     assert noise.needed(0.3, Ball(0.3, 1), (9,)) == pytest.approx(0.3, **near)
     assert noise.needed(0.3, Ball(0.3), (9,)) == pytest.approx(0.9, **near)
@@ -167,6 +174,18 @@ def test_noise_has_the_standard_deviation_it_is_told_and_its_own_shape(half, kin
         assert noise.share(noise.radius(share)) == pytest.approx(share, abs=1e-9)
 
 
+def test_one_look_settles_every_radius_that_the_votes_settle_from_either_end(half) -> None:
+    question = question_of(Smoothed(half(rows=1).target, 0.5), None, (12,), radii=(0.1, 0.2, 0.3, 0.4), most=1000)
+    peek = len(question.peeks) - 1
+    ups, downs = ([getattr(b, which)[peek] for b in question.boundaries] for which in ("enough", "hopeless"))
+    assert ups == sorted(ups) and downs == sorted(downs)
+    assert question.look(peek, 1000, 0, 4) == (4, 4)
+    assert question.look(peek, 0, 0, 4) == (0, 0)
+    assert question.look(peek, ups[1], 0, 4)[0] == 2, "two are certified at once"
+    assert question.look(peek, downs[2], 0, 4)[1] <= 2, "two are given up at once"
+    assert question.open(3, 1000 - ups[3]) and not question.open(3, 1001 - ups[3])
+
+
 def test_settings_that_can_certify_nothing_are_refused_with_what_would_do(half) -> None:
     world = half(rows=5)
     smoothed = Smoothed(world.target, 0.25)
@@ -174,9 +193,9 @@ def test_settings_that_can_certify_nothing_are_refused_with_what_would_do(half) 
         certify(smoothed, world.x, world.y, Ball(0.5, 2), most=100)
     with pytest.raises(BadPlan, match="no number of samples certifies radius 5"):
         certify(smoothed, world.x, world.y, Ball(5, 2, lo=-9, hi=9))
-    with pytest.raises(BadPlan, match="radius of at most 0.61"):
+    with pytest.raises(BadPlan, match=r"radius of at most 0\.61"):
         certify_fixed(smoothed, world.x, world.y, Ball(0.9, 2), samples=1000)
-    with pytest.raises(BadPlan, match="alpha = 0.7"):
+    with pytest.raises(BadPlan, match=r"alpha = 0\.7"):
         certify(smoothed, world.x, world.y, Ball(0.1, 2), alpha=0.7)
     with pytest.raises(BadPlan, match="inf cannot be certified"):
         certify(smoothed, world.x, world.y, Ball(norm=2))

@@ -8,7 +8,7 @@ from vauban.attacks.parts.targets import ranked_targets
 from vauban.attacks.parts.two_goals import both
 from vauban.attacks.registry import Count, attack
 from vauban.doors import Oracle
-from vauban.geometry import per_row
+from vauban.geometry import norms_of_rows, per_row
 from vauban.threat import Access
 
 
@@ -28,7 +28,10 @@ def orthogonal_pgd(o: Oracle, steps: Count = 100, targets: Count = 3, restarts: 
         at = o.rows(x=random_start(o), target=s.ranked[:, i % count])
         for k in o.steps(steps):
             leads, gradients = o.jacobian(at.x, both(at.target), columns=1 if o.aim.reject is None else 2)
-            at.x = o.project(at.x + o.steepest(_direction(leads, gradients), at.x, cosine(k, steps, 1.0, 1e-3) * o.eps))
+            # along the direction itself: its signs alone, the steepest step in L-infinity, are orthogonal to nothing
+            d = _direction(leads, gradients)
+            length = norms_of_rows(d, o.ball.p, o.x.ndim - 1).clamp_min(1e-30)
+            at.x = o.project(at.x + per_row(cosine(k, steps, 1.0, 1e-3) * o.eps / length, d) * d)
         o.submit(at.x)
 
 

@@ -9,7 +9,7 @@ from vauban.defences.training.methods.gaussian import noises
 from vauban.settings import Count, Natural, Positive
 
 
-@method(paper="Jeong and Shin 2020, arXiv:2006.04062, equations 6 and 7", measure=right_under_noise)
+@method(paper="Jeong and Shin 2020, arXiv:2006.04062, section 3", measure=right_under_noise)
 def consistency(lesson: Lesson, *, sigma: Positive = 0.25, weight: Natural = 10.0, entropy: Natural = 0.5, draws: Count = 2) -> Tensor:
     """Cross-entropy in Gaussian noise, and `weight` times how far the answers in each draw are from their mean (Kullback-Leibler).
 

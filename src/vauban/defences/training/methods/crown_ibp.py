@@ -10,9 +10,7 @@ from vauban.defences.training.methods.ibp import mixed
 from vauban.settings import Positive, Share
 
 
-@method(
-    paper="Zhang et al. 2020, arXiv:1906.06316, equation 6; loss fusion: Xu et al. 2020, arXiv:2002.12920", on=("linf",), certifies=True
-)
+@method(paper="Zhang et al. 2020, arXiv:1906.06316, section 3; loss fusion: Xu et al. 2020, arXiv:2002.12920", on=("linf",), certifies=True)
 def crown_ibp(lesson: Lesson, *, kappa: Share = 0.5, beta: Share = 0.0, widening: Positive = 1.0) -> Tensor:
     """As ibp, but the worst cross-entropy is bounded by lines from the loss to the input first, and by intervals later.
 

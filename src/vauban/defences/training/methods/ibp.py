@@ -9,7 +9,7 @@ from vauban.defences.training.method import method
 from vauban.settings import Positive, Share
 
 
-@method(paper="Gowal et al. 2018, arXiv:1810.12715, equation 13", on=("linf",), certifies=True)
+@method(paper="Gowal et al. 2018, arXiv:1810.12715, section 3", on=("linf",), certifies=True)
 def ibp(lesson: Lesson, *, kappa: Share = 0.5, widening: Positive = 1.0) -> Tensor:
     """Cross-entropy of the worst margins that intervals allow, beside that of clean inputs: makes a model that intervals certify.
 

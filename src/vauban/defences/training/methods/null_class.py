@@ -5,6 +5,7 @@ from torch import Tensor
 
 from vauban.defences.training.inner import concerned, wider
 from vauban.defences.training.lesson import Lesson
+from vauban.defences.training.measures import right_and_not_fooled
 from vauban.defences.training.method import method
 from vauban.defences.training.single_step import BALLS
 from vauban.doors import Aim
@@ -13,7 +14,7 @@ from vauban.geometry import per_row
 from vauban.settings import Count, Natural, Positive
 
 
-@method(paper="Hosseini et al. 2017, arXiv:1703.04318, section 4; the inner loop against both: Sheikholeslami et al. 2021, ICLR", on=BALLS)
+@method(paper="Hosseini et al. 2017, arXiv:1703.04318", on=BALLS, measure=right_and_not_fooled)
 def null_class(lesson: Lesson, *, steps: Count = 7, step: Positive = 0.36, attacked: Natural = 0.5, background: Natural = 0.5) -> Tensor:
     """Cross-entropy of clean inputs; and of attacked and background inputs, whose class is "rejected".
 
