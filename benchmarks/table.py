@@ -197,7 +197,7 @@ def _tables(lines: Sequence[Line]) -> list[tuple[str, tuple[str, ...], list[list
             "Transfer between members: made on the row, judged on the column",
             ("made on", "rows", "first", "second", "third"),
             [made for line in kinds["transfer"] for made in carried(line)],
-        ),  # fmt: skip
+        ),
         ("Rejecting", REJECTING, [rejecting(line) for line in kinds["rejecting"]]),
         ("Peak memory", ("process", "peak resident, MiB", "over the one that only loads, MiB", "CPU seconds"), memory),
     ]

@@ -27,7 +27,16 @@ def percents(text: str) -> list[float]:
 
 
 def test_every_example_is_run_by_a_test() -> None:
-    tested = {"black_box_sklearn.py", "pytest_gate.py", "own_attack.py", "bpda.py", "http_endpoint.py", "credit.py", "spam_texts.py", "masked.py"}
+    tested = {
+        "black_box_sklearn.py",
+        "pytest_gate.py",
+        "own_attack.py",
+        "bpda.py",
+        "http_endpoint.py",
+        "credit.py",
+        "spam_texts.py",
+        "masked.py",
+    }
     assert {p.name for p in EXAMPLES.glob("*.py")} == tested
 
 

@@ -12,7 +12,7 @@ from vauban.bounds.limits import LEVELS, Level, limits_of, portion, rows_at_once
 from vauban.bounds.linear import lowest
 from vauban.bounds.network import Network, network_of
 from vauban.bounds.region import INF, Region
-from vauban.errors import BadData, BadPlan, nearest
+from vauban.errors import BadData, BadPlan, Unsupported, nearest
 from vauban.geometry import Body, body_of
 from vauban.target import Target
 from vauban.threat import Ball
@@ -154,6 +154,8 @@ def _case(network: Network, x: Tensor, y: Tensor, ball: Ball, level: Level, wins
     """The arguments of `certify`, checked, where the network lies."""
     if level not in LEVELS:
         raise BadPlan(f"level = {level!r} is not a way to bound; {nearest(level, LEVELS)}")
+    if ball.pixels:
+        raise Unsupported("certify: bounds count features in L0, and this ball counts pixels; give one of features")
     classes = network.classes
     if y.shape != (len(x),) or (len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes):
         raise BadData(f"certify: y must be {len(x)} class numbers from 0 to {classes - 1}, one for each row of x")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vauban.attacks import pgd
 from vauban.bounds import certified_radius, certify
 from vauban.doors import Oracle
-from vauban.errors import BadData, BadPlan
+from vauban.errors import BadData, BadPlan, Unsupported
 from vauban.target import Torch
 from vauban.threat import Ball, Goal, Threat
 
@@ -135,3 +135,9 @@ def test_scores_that_are_no_numbers_certify_nothing() -> None:
     model = nn.Linear(2, 2)
     model.weight.data[0, 0] = float("nan")
     assert not certify(Torch(model, outputs="logits"), torch.rand(3, 2), torch.zeros(3, dtype=torch.long), Ball(0.1)).certified.any()
+
+
+def test_changes_that_are_counted_in_pixels_are_not_taken_for_features() -> None:
+    target = Torch(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), outputs="logits")
+    with pytest.raises(Unsupported, match="counts pixels"):
+        certify(target, torch.full((1, 3, 2, 2), 0.5), torch.tensor([0]), Ball(1, "l0", pixels=True))

@@ -19,7 +19,7 @@ from vauban.defences.training.inner import for_training
 from vauban.defences.training.method import Manner, Method, find
 from vauban.defences.training.recipe import Recipe
 from vauban.defences.training.result import Epoch, Hardened, Tick
-from vauban.defences.training.rows import Given, Part, apart, few, part_of
+from vauban.defences.training.rows import Given, Part, apart, few, part_of, some
 from vauban.defences.training.seeds import DONE, Trials
 from vauban.defences.training.steps import State, Steps
 from vauban.defences.training.trainee import Trainee, modes_kept
@@ -137,7 +137,7 @@ class Training:
         (rows, held), threat = parts, threats[0]
         self.steps = Steps(trainee, rows, threat, attack, recipe, method)
         self.probe = Probe(trainee, held, threats, attack, measuring, method)
-        self.seen = Probe(trainee, few(rows, recipe.seed), threats, attack, measuring)
+        self.seen = Probe(trainee, some(rows, recipe.seed), threats, attack, measuring)
         said = (recipe, threat, attack.name, dict(attack.settings), method.name, dict(method.settings), rows.sha256, held.sha256)
         self.settings = hashlib.sha256(repr(said).encode()).hexdigest()
         self.best: State = {}

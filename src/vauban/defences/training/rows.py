@@ -80,6 +80,11 @@ def few(held: Part, seed: int) -> Part:
         raise BadData(
             f"{len(held)} held-out rows are too few to choose the best epoch by; give {LEAST} or more: more rows, or a larger held_out"
         )
-    if len(held) <= MOST:
-        return held
-    return held.take(RowNoise(held.ids, seed, "measured").bits(1)[:, 0].argsort(stable=True)[:MOST].sort().values)
+    return some(held, seed)
+
+
+def some(rows: Part, seed: int) -> Part:
+    """As many of the rows as are measured at most."""
+    if len(rows) <= MOST:
+        return rows
+    return rows.take(RowNoise(rows.ids, seed, "measured").bits(1)[:, 0].argsort(stable=True)[:MOST].sort().values)
