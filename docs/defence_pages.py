@@ -154,8 +154,13 @@ def _needed(parameters: dict[str, inspect.Parameter]) -> str:
 
 def _python(parameters: dict[str, inspect.Parameter]) -> str:
     needed = {n: p for n, p in parameters.items() if p.default is p.empty} or dict(list(parameters.items())[:1])
-    return ", ".join(f"{n}={_example(n, p)!r}" for n, p in needed.items())
+    return ", ".join(f"{n}={_literal(_example(n, p))}" for n, p in needed.items())
 
 
 def _source(function: Callable[..., Any]) -> str:
     return f"<!-- test: compile -->\n```python\n{textwrap.dedent(inspect.getsource(function)).rstrip()}\n```"
+
+
+def _literal(value: Any) -> str:
+    """A value as Python writes it, with double quotes."""
+    return json.dumps(value) if isinstance(value, str) else repr(value)
