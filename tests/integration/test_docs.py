@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
 RUN = [p for p in PAGES if any(b.language in ("python", "console") for b in blocks_of(p)) and p.parent != DOCS / "attacks"]
+LONG = {DOCS / "tutorials" / "liveness.md"}
 LEAST = {
     "target": {"load": "model.py:build"},
     "data": {"load": "data.npz"},
@@ -64,7 +65,12 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
             del sys.modules[name]
 
 
-@pytest.mark.parametrize("page", RUN, ids=named)
+def timed(page: Path) -> object:
+    """The page as a case; one that trains networks for minutes is slow."""
+    return pytest.param(page, id=named(page), marks=pytest.mark.slow) if page in LONG else pytest.param(page, id=named(page))
+
+
+@pytest.mark.parametrize("page", list(map(timed, RUN)))
 def test_a_page_does_what_it_says(page: Path, elsewhere: Path) -> None:
     Reader(page, elsewhere).read()
 

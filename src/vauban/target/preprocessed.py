@@ -45,7 +45,7 @@ class Preprocessed(Around):
         differentiable: bool = False,
     ) -> None:
         super().__init__(target)
-        self.step, self.differentiable = step, differentiable
+        self.step, self.differentiable, self.passes = step, differentiable, target.passes
         self._instead = [part for part in (backward, soft) if part is not None]
         self._stand_in = self._behind(backward, step if differentiable else soft)
 

@@ -52,3 +52,9 @@ def test_another_setting_and_another_stand_in_are_another_target() -> None:
     assert bit_depth(bits=3).around(base).sha256() != bit_depth(bits=4).around(base).sha256()
     assert bit_depth(bits=3).around(base).sha256() == bit_depth(bits=3).around(base).sha256()
     assert Preprocessed(scaled, base).sha256() != Preprocessed(scaled, base, soft=torch.sin).sha256()
+
+
+def test_a_step_before_a_model_of_many_passes_costs_as_many() -> None:
+    many = Torch(nn.Linear(4, 3), outputs="logits")
+    many.passes = 7
+    assert Preprocessed(scaled, many).passes == 7

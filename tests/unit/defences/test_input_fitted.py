@@ -34,6 +34,7 @@ def test_the_projection_is_one_and_linear() -> None:
     assert torch.allclose(step(0.3 * x + 0.7 * other), 0.3 * step(x) + 0.7 * step(other), atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value")
 def test_the_f_ratio_is_scikit_learns() -> None:
     with pytest.warns(UserWarning, match="constant"):
         theirs = torch.from_numpy(f_classif(CLEAN.x.flatten(1).double().numpy(), CLEAN.y.numpy())[0]).nan_to_num(0)
