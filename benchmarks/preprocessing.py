@@ -60,6 +60,10 @@ IMITATED = 20
 """The quality of the JPEG that a network imitates, as if it were a step that nobody can differentiate."""
 
 
+Known = frozenset[tuple[str, str, str]]
+"""Data, defence and radius of what is measured already."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One defence at one radius: how many of n rows stand; `naive`, `identity`, `adaptive` are nested in `clean`. None: it does not apply."""
@@ -97,12 +101,16 @@ class Ground:
         return self.x[good][:n], self.y[good][:n]
 
 
-def grounds(data: Path) -> Iterator[Ground]:
+def grounds(data: Path, only: str) -> Iterator[Ground]:
     source = reference(data)
-    x, y = source.data("cifar-std", "test")
-    yield Ground("CIFAR-10", small_net(*source.data("cifar-std", "train")), x[:2000], y[:2000], (x[2000:], y[2000:]), ("2/255", "4/255"))
-    x, y = source.data("mnist-std", "test", 4000)
-    yield Ground("MNIST", source.load("mnist-std"), x[:2000], y[:2000], (x[2000:], y[2000:]), ("0.1", "0.2"))
+    if only in "CIFAR-10":
+        x, y = source.data("cifar-std", "test")
+        yield Ground(
+            "CIFAR-10", small_net(*source.data("cifar-std", "train")), x[:2000], y[:2000], (x[2000:], y[2000:]), ("2/255", "4/255")
+        )
+    if only in "MNIST":
+        x, y = source.data("mnist-std", "test", 4000)
+        yield Ground("MNIST", source.load("mnist-std"), x[:2000], y[:2000], (x[2000:], y[2000:]), ("0.1", "0.2"))
 
 
 def small_net(x: Tensor, y: Tensor) -> nn.Module:
@@ -124,17 +132,23 @@ def small_net(x: Tensor, y: Tensor) -> nn.Module:
     return net.eval()
 
 
-def defended(base: Target, ground: Ground) -> Iterator[tuple[str, Target, float]]:
-    """Every defence around the model, and the CPU seconds that fitting it took."""
+def defended(base: Target, ground: Ground, known: Known, names: tuple[str, ...]) -> Iterator[tuple[str, Target, float]]:
+    """Every defence around the model that is not measured yet, and the CPU seconds that fitting it took."""
     for name, settings in DEFENCES:
+        label = " ".join([name, *(f"{k} {v:g}" for k, v in settings.items())])
+        if all((ground.name, label, eps) in known for eps in ground.radii) or (names and name not in names):
+            continue
         began = time.process_time()
         made = find(name)(**settings).around(base, ground.held)
-        yield " ".join([name, *(f"{k} {v:g}" for k, v in settings.items())]), made, time.process_time() - began
+        yield label, made, time.process_time() - began
+    label = f"jpeg quality {IMITATED}, imitated"
+    if all((ground.name, label, eps) in known for eps in ground.radii) or (names and "imitated" not in names):
+        return
     began = time.process_time()
     step = Jpeg(IMITATED)
     made = Preprocessed(step, base, backward=Imitation(trained_stand_in(step, ground.held[0], reach=exact(ground.radii[1]), epochs=10)))
     worn = Worn("imitated-step", {}, "input", "", "", "")
-    yield f"jpeg quality {IMITATED}, imitated", put_on(made, base, worn), time.process_time() - began
+    yield label, put_on(made, base, worn), time.process_time() - began
 
 
 def straight(target: Target) -> Surrogate | None:
@@ -148,7 +162,7 @@ def straight(target: Target) -> Surrogate | None:
 
 def standing(target: Target, surrogate: Surrogate | None, x: Tensor, y: Tensor, eps: str) -> Tensor:
     """Which rows nothing broke, bool (n,)."""
-    o = Oracle(target, x, y, Threat("insider", Ball(eps)), surrogate=surrogate)
+    o = Oracle(target, x, y, Threat("insider", Ball(eps)), surrogate=surrogate, max_rows=50 if target.randomised else None)
     pgd(steps=20 if target.randomised else 40, loss="margin")(o)
     if not target.randomised:
         apgd(steps=60, loss="margin")(o)
@@ -166,11 +180,13 @@ def accuracy(target: Target, x: Tensor, y: Tensor) -> tuple[float, float]:
     return right / len(x), 1e3 * (2 * between - began - time.process_time()) / len(x)
 
 
-def measured(ground: Ground, label: str, target: Target, fitted: float, n: int) -> Iterator[Row]:
+def measured(ground: Ground, label: str, target: Target, fitted: float, n: int, known: Known) -> Iterator[Row]:
     x, y = ground.right(n)
     share, millis = accuracy(target, ground.x[:CLEAN], ground.y[:CLEAN])
     clean = int((target.labels(x) == y).sum())
     for eps in ground.radii:
+        if (ground.name, label, eps) in known:
+            continue
         began = time.process_time()
         naive = standing(target, bare(target), x, y, eps)
         adaptive = standing(target, None, x, y, eps)
@@ -182,20 +198,20 @@ def measured(ground: Ground, label: str, target: Target, fitted: float, n: int) 
         yield Row(ground.name, label, eps, n, share, clean, int(naive.sum()), identity, int(adaptive.sum()), p, millis, fitted, took)
 
 
-def run(data: Path, n: int, only: str = "") -> Iterator[Row]:
-    """Every defence on both data sets, and the undefended model first."""
-    for ground in grounds(data):
-        if only and only not in ground.name:
-            continue
+def run(data: Path, n: int, only: str = "", known: Known = frozenset(), names: tuple[str, ...] = ()) -> Iterator[Row]:
+    """Every defence on both data sets, and the undefended model first; what is known is not measured again."""
+    for ground in grounds(data, only):
         base = Torch(ground.model, outputs="logits")
         x, y = ground.right(n)
         share, _ = accuracy(base, ground.x[:CLEAN], ground.y[:CLEAN])
         for eps in ground.radii:
+            if (ground.name, "none", eps) in known:
+                continue
             began = time.process_time()
             left = int(standing(base, None, x, y, eps).sum())
             yield Row(ground.name, "none", eps, n, share, n, left, None, left, 1.0, 0.0, 0.0, time.process_time() - began)
-        for label, target, fitted in defended(base, ground):
-            yield from measured(ground, label, target, fitted, n)
+        for label, target, fitted in defended(base, ground, known, names):
+            yield from measured(ground, label, target, fitted, n, known)
 
 
 def checks(rows: list[Row]) -> list[Check]:
@@ -254,19 +270,32 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder that holds reference.py, models and data")
     parser.add_argument("--n", type=int, default=ROWS, help="rows that are attacked")
     parser.add_argument("--only", default="", help="CIFAR or MNIST")
+    parser.add_argument("--defences", type=lambda text: tuple(text.split(",")), default=(), metavar="A,B", help="by name, or imitated")
+    parser.add_argument("--fresh", action="store_true", help="measure again what the file holds already")
     told = about()
     parser.add_argument("--out", type=Path, default=RESULTS / f"{told['date']}-preprocessing.md", metavar="FILE")
     given = parser.parse_args()
     one_thread()
-    rows: list[Row] = []
-    with given.out.with_suffix(".jsonl").open("w") as file:
-        file.write(json.dumps(told) + "\n")
-        for row in run(given.data, given.n, given.only):
+    file = given.out.with_suffix(".jsonl")
+    rows = [] if given.fresh else before(file, given.n)
+    with file.open("w") as lines:
+        lines.write(json.dumps(told) + "\n")
+        lines.writelines(json.dumps({"kind": "row"} | asdict(row)) + "\n" for row in rows)
+        for row in run(given.data, given.n, given.only, frozenset((r.data, r.defence, r.eps) for r in rows), given.defences):
             rows.append(row)
-            file.write(json.dumps({"kind": "row"} | asdict(row)) + "\n")
-            file.flush()
+            lines.write(json.dumps({"kind": "row"} | asdict(row)) + "\n")
+            lines.flush()
             print(row, flush=True)
+    rows.sort(key=lambda r: r.data)
     given.out.write_text(page(rows, checks(rows), told))
+
+
+def before(file: Path, n: int) -> list[Row]:
+    """The rows that an earlier run, which may have been cut off, left behind."""
+    if not file.is_file():
+        return []
+    lines = map(json.loads, file.read_text().splitlines())
+    return [Row(**{k: v for k, v in line.items() if k != "kind"}) for line in lines if line["kind"] == "row" and line["n"] == n]
 
 
 if __name__ == "__main__":
