@@ -8,11 +8,11 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from vauban.errors import BadTarget, VaubanError, nearest
 
@@ -122,3 +122,14 @@ def _place(path: Path | None, what: str, error: BaseException) -> str:
 
 def _first_line(error: BaseException) -> str:
     return (str(error.msg if isinstance(error, SyntaxError) else error).strip().splitlines() or ["(no message)"])[0]
+
+
+def beside(value: object, base: Path) -> object:
+    """A setting of something that a file names; where it names code of a file, "file.py:name", or is a list of such, the code is sought in `base`.
+
+    >>> beside("steps.py:sharpened", Path("audits")), beside(("models.py:twin", 3), Path(".")), beside("identity", Path("audits"))
+    ('audits/steps.py:sharpened', ('models.py:twin', 3), 'identity')
+    """
+    if isinstance(value, list | tuple):
+        return tuple(beside(part, base) for part in cast("Sequence[object]", value))
+    return str(base / value) if isinstance(value, str) and is_code(value) and value.rpartition(":")[0].endswith(".py") else value

@@ -56,7 +56,6 @@ class Facts:
         adaptive: how an attacker that knows the defence attacks it, in words: which gradients, which objective, which attacks.
         owes: the attacks that every evaluation contains, besides the suite: names with their settings.
         paper: its source.
-        on: the kinds of perturbation that its claim is about.
         fits: whether it must be fitted or calibrated on clean rows.
         images: whether it needs inputs of shape (channels, height, width).
         broken: what is known of its fall, with the source; empty where nothing is.
@@ -69,7 +68,6 @@ class Facts:
     adaptive: str
     paper: str
     owes: tuple[Owed, ...] = ()
-    on: tuple[str, ...] = ("linf", "l2", "l1")
     fits: bool = False
     images: bool = False
     broken: str = ""
@@ -167,7 +165,6 @@ def defence(
     adaptive: str,
     paper: str,
     owes: tuple[Owed, ...] = (),
-    on: tuple[str, ...] = ("linf", "l2", "l1"),
     images: bool = False,
     broken: str = "",
 ) -> Register:
@@ -187,7 +184,7 @@ def defence(
             find_attack(owed.attack).bind(**owed.settings)
         parameters = list(inspect.signature(function).parameters.values())
         fits = len(parameters) > 1 and parameters[1].annotation in (Clean, "Clean")
-        facts = Facts(name, summary, family, claims, adaptive, paper, owes, on, fits, images, broken)
+        facts = Facts(name, summary, family, claims, adaptive, paper, owes, fits, images, broken)
         return _registered(Design[Any](facts, function))
 
     return cast("Register", register)

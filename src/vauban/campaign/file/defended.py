@@ -14,7 +14,7 @@ from vauban.defences import find as registered
 from vauban.errors import BadPlan
 from vauban.target import Target
 from vauban.target.restricted import Restricted, restrict
-from vauban.user_code import find, is_code
+from vauban.user_code import beside, find, is_code
 
 if TYPE_CHECKING:
     from vauban.campaign.file.plan import Loader
@@ -46,7 +46,7 @@ def bound_defence(table: DefenceTable, base: Path = Path()) -> Defence:
     design = find(table.name, base, BadPlan) if is_code(table.name) else registered(table.name)
     if not isinstance(design, Design):
         raise BadPlan(f"{table.name} is {type(design).__name__}, not a defence; put @defence(...) over the function, from vauban.defences")
-    return design.bind(**table.settings)
+    return design.bind(**{name: beside(value, base) for name, value in table.settings.items()})
 
 
 def _rows(loader: Loader, model: FileModel, table: DefenceTable, place: int, audited: Rows) -> Rows | None:

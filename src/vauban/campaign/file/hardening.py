@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from vauban.attacks import Attack
 from vauban.campaign.file.apart import check_apart, like
@@ -19,7 +19,7 @@ from vauban.errors import BadPlan, BadTarget
 from vauban.target import Target, Torch
 from vauban.target.restricted import Restricted
 from vauban.threat import Threat, exact
-from vauban.user_code import find, is_code
+from vauban.user_code import beside, find, is_code
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,7 @@ def bound_method(table: MethodTable, base: Path) -> Method:
         raise BadPlan(
             f"{table.name} is {type(manner).__name__}, not a way of training; put @method(...) over the function, from vauban.defences.training"
         )
-    return manner.bind(**{name: placed(value, base) for name, value in table.settings.items()})
-
-
-def placed(value: object, base: Path) -> object:
-    """A setting; where it names code of a file, "file.py:name", or is a list of such, the file is sought beside the campaign file."""
-    if isinstance(value, list):
-        return tuple(placed(part, base) for part in cast("list[object]", value))
-    return str(base / value) if isinstance(value, str) and is_code(value) and value.rpartition(":")[0].endswith(".py") else value
+    return manner.bind(**{name: beside(value, base) for name, value in table.settings.items()})
 
 
 def _torch(target: Target, source: Source) -> Torch:

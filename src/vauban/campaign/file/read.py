@@ -42,7 +42,7 @@ from vauban.campaign.file.model import (
     TargetTable,
     ThreatTable,
 )
-from vauban.campaign.file.source import Source
+from vauban.campaign.file.source import ARRAYS, Source
 from vauban.errors import BadPlan, VaubanError, nearest
 
 TABLES: dict[str, type[BaseModel]] = {
@@ -172,7 +172,7 @@ def _told(source: Source, error: ErrorDetails) -> tuple[tuple[bool, int], Vauban
     elif kind == "missing":
         known = ", such as [[threat]] with a name and an eps" if where == ("threat",) else ""
         message = f"{_form(where)} is missing{known}"
-    elif kind in FORMS and not (kind == "list_type" and key not in ("threat", "surrogate", "attack", "defence")):
+    elif kind in FORMS and not (kind == "list_type" and key not in ARRAYS):
         message = f"{key} {FORMS[kind].format(key='.'.join(str(s) for s in where if isinstance(s, str)))}"
     else:
         message = _wrong(key, value, error, whole=whole)
@@ -216,6 +216,7 @@ def _form(where: Where) -> str:
 def _known(where: Where) -> list[str]:
     """The keys that the table around a place may have."""
     names = [step for step in where[:-1] if isinstance(step, str)]
-    table = next((TABLES[n] for n in reversed(names) if n in TABLES), FileModel)
+    paths = [".".join(names[-2:]), *reversed(names)]
+    table = next((TABLES[path] for path in paths if path in TABLES), FileModel)
     fields: dict[str, Any] = cast("dict[str, Any]", table.model_fields)
     return [f.alias or name for name, f in fields.items()]

@@ -12,7 +12,7 @@ from typing import Any, cast
 from vauban.campaign.file.locate import Where, line_at
 from vauban.errors import BadPlan, VaubanError
 
-ARRAYS = ("threat", "surrogate", "attack")
+ARRAYS = ("threat", "surrogate", "attack", "defence")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class Source:
         for depth, step in enumerate(where, start=1):
             if isinstance(step, int) and where[depth - 2] in ARRAYS:
                 table = self.at(where[:depth])
-                name = cast("dict[str, object]", table).get("name") if isinstance(table, dict) else None
+                told = cast("dict[str, object]", table) if isinstance(table, dict) else {}
+                name = told.get("name", told.get("label"))
                 words.append(
                     f'{_header(where[: depth - 1])} "{name}"'
                     if isinstance(name, str)
@@ -99,7 +100,7 @@ class Source:
             for rank, pattern in enumerate(_mentions(str(key[-1]), value))
             if pattern and (match := re.search(pattern, message))
         ]
-        last = "name" if where[-2:-1] == ("attack",) else "load"
+        last = "name" if where[-2:-1] in (("attack",), ("defence",)) else "load"
         return min(found)[2] if found else (last,) if last in written else ()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 from vauban.attacks import Attack
@@ -13,15 +15,15 @@ from vauban.campaign.file.hardening import hardening_of
 from vauban.campaign.file.model import AttackTable, FileModel
 from vauban.campaign.file.plan import plan_of
 from vauban.campaign.matrix.cells import Cells, Tell
-from vauban.campaign.matrix.contenders import Contender, contenders_of
+from vauban.campaign.matrix.contenders import Contender, contenders_of, matrix_table
 from vauban.campaign.matrix.cost import inference, memory
 from vauban.campaign.matrix.result import Line, Matrix
 from vauban.campaign.plan import Plan
 from vauban.campaign.run import Progress, quiet
 from vauban.campaign.run.identity import versions
-from vauban.data import fingerprint
+from vauban.data import Rows, fingerprint
 from vauban.defences.training import Hardened, Tick, TrainingStopped, harden
-from vauban.errors import BadData, BadPlan, BadTarget, NotGranted, Unsupported
+from vauban.errors import BadData, BadTarget, NotGranted, Unsupported
 from vauban.target import Target
 from vauban.target.around import worn_by
 
@@ -49,14 +51,12 @@ def matrix_of(model: FileModel, path: Path, *, trust_pickle: bool = False, liste
         BadPlan: something in the file cannot be meant; a line that cannot be measured is told in its place instead.
         BadRun: the folder cannot be read or written.
     """
-    heard, began = listeners or Listeners(), time.perf_counter()
-    contenders, table = contenders_of(model), model.matrix
-    if table is None:
-        raise BadPlan("no [matrix]")
-    folder = path.parent / table.folder
+    heard, began, table = listeners or Listeners(), time.perf_counter(), matrix_table(model)
+    contenders, folder = contenders_of(model), path.parent / table.folder
     columns = tuple(bound_column(model, place, given) for place, given in enumerate(table.attacks))
     maker = _Maker(folder, path, columns, table.queries, trust_pickle, heard)
-    whole = _empty(model, columns, path, trust_pickle)
+    data = plan_of(contenders[0].file, path, trust_pickle=trust_pickle).data
+    whole = _empty(model, columns, data)
     for contender in contenders:
         whole = replace(whole, lines=(*whole.lines, maker.line(contender)), seconds=time.perf_counter() - began)
         heard.so_far(replace(whole, complete=len(whole.lines) == len(contenders)))
@@ -70,8 +70,7 @@ def bound_column(model: FileModel, place: int, given: str | AttackTable) -> Atta
         return bound_attack(table, model.source.base)
 
 
-def _empty(model: FileModel, columns: Iterable[Attack], path: Path, trust_pickle: bool) -> Matrix:
-    data = plan_of(contenders_of(model)[0].file, path, trust_pickle=trust_pickle).data
+def _empty(model: FileModel, columns: Iterable[Attack], data: Rows) -> Matrix:
     names = tuple(t.name for t in model.threat)
     return Matrix(
         model.title or "defences", data.name, len(data), names, tuple(a.name for a in columns), (), model.seed, versions=versions()
@@ -93,8 +92,8 @@ class _Maker:
     def line(self, contender: Contender) -> Line:
         """One line: trained where it must be, put behind its defences, attacked, timed."""
         try:
-            trained = self._trained(contender) if contender.trains else None
-            file = contender.file if trained is None else _with_weights(contender.file, trained)
+            trained = self._trained(contender) if contender.way else None
+            file = contender.file if trained is None else _with_weights(contender.file, trained, self.path.parent)
             plan = plan_of(file, self.path, trust_pickle=self.trust_pickle)
             return self._measured(contender, plan, trained)
         except NOT_THIS_ONE as error:
@@ -105,8 +104,7 @@ class _Maker:
     def _measured(self, contender: Contender, plan: Plan, trained: Hardened | None) -> Line:
         cells = Cells(self.folder, self.heard.tell, self.heard.progress)
         stood = tuple(cells.stand(contender.label, plan, siege, self.columns, self.queries, self.bare) for siege in plan.sieges)
-        method = () if not contender.trains or contender.file.harden is None else (contender.file.harden.method.name,)
-        wears = (*method, *(w.name for w in worn_by(plan.target)))
+        wears = (*([contender.way] if contender.way else ()), *(w.name for w in worn_by(plan.target)))
         bare = self.bare = self.bare or plan.target
         cost = 1.0 if plan.target is self.bare else cells.timed(plan, lambda: inference(plan.target, bare, plan.data.x))
         return Line(
@@ -123,7 +121,8 @@ class _Maker:
         """The training of a line, whose folder is named by what it depends on."""
         todo = hardening_of(contender.file, self.path, trust_pickle=self.trust_pickle)
         said = (todo.method.name, dict(todo.method.settings), todo.recipe, todo.threat, todo.attack.name, dict(todo.attack.settings))
-        key = fingerprint(todo.rows.x, todo.rows.y)[:8] + "-" + _short(repr(said) + todo.target.sha256())
+        rows = fingerprint(todo.rows.x, todo.rows.y)
+        key = sha256(f"{said} {rows} {todo.target.sha256()}".encode()).hexdigest()[:16]
         self.heard.tell(f"{contender.label}: training")
         return harden(
             todo.target, todo.rows, todo.threat, todo.attack, todo.recipe, method=todo.method,
@@ -131,13 +130,8 @@ class _Maker:
         )  # fmt: skip
 
 
-def _short(text: str) -> str:
-    from hashlib import sha256
-
-    return sha256(text.encode()).hexdigest()[:16]
-
-
-def _with_weights(file: FileModel, trained: Hardened) -> FileModel:
-    weights = str(trained.path.resolve()) if trained.path is not None else None
+def _with_weights(file: FileModel, trained: Hardened, base: Path) -> FileModel:
+    """The file with the trained weights, by a path from where it lies: a folder that is moved keeps what was measured."""
+    weights = None if trained.path is None else Path(os.path.relpath(trained.path, base)).as_posix()
     target = file.target.model_copy(update={"weights": weights})
     return file.model_copy(update={"target": target}).read_from(file.source)

@@ -25,7 +25,6 @@ ROWS = 20
     adaptive="its own gradient, which is 0 in the features that are not looked at",
     paper="Zhang et al. 2016, Adversarial feature selection against evasion attacks, IEEE Transactions on Cybernetics 46(3)",
     owes=THROUGH,
-    on=("linf", "l2", "l1", "l0", "features"),
     broken="selection can make evasion easier (Zhang et al. 2016)",
 )
 def feature_selection(target: Target, clean: Clean, *, keep: Positive = 0.5, by: By = "anova") -> Target:

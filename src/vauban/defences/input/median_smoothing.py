@@ -22,7 +22,6 @@ Size = Annotated[int, Field(ge=2, le=15)]
     adaptive="its own gradient: that of the pixel which is the median",
     paper="Xu et al. 2018, arXiv:1704.01155, section III-B",
     owes=THROUGH,
-    on=("linf", "l2", "l1", "l0", "pixels"),
     images=True,
     broken="under attacks through the filter (He et al. 2017, arXiv:1706.04701)",
 )
