@@ -66,6 +66,22 @@ class BrokenCertificate(VaubanError, AssertionError):
     """An input that was proven robust was broken: a fault in Vauban or in a proof, never a result."""
 
 
+class BadGuard(VaubanError, ValueError):
+    """A guard's configuration, key or policy that cannot be meant."""
+
+
+class BadManifest(BadGuard):
+    """A model's manifest, signature or file that a guard must not load."""
+
+
+class BadLedger(VaubanError, ValueError):
+    """A ledger that was changed; the message names the first row that shows it."""
+
+
+class GuardDown(VaubanError, RuntimeError):
+    """Something that a guard decides nothing without is not there, slow, full or out of time."""
+
+
 class BadRun(VaubanError, ValueError):
     """A run folder or record that cannot be read or continued."""
 

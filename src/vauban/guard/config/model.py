@@ -1,0 +1,234 @@
+"""What may stand in `guard.toml`. The defaults are the banking recommendation: what is not written is not weaker for it."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(value: Any) -> Any:
+    """A duration such as "24h", "15m", "90d" or a number of seconds.
+
+    >>> seconds("24h"), seconds(30)
+    (86400.0, 30)
+    """
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd])\s*", value)
+    if found is None:
+        raise ValueError('must be a duration, such as "30s", "15m", "24h" or "90d"')
+    return float(found[1]) * UNITS[found[2]]
+
+
+def _network(value: str) -> str:
+    ip_network(value)
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Mode = Literal["off", "monitor", "enforce"]
+
+
+class Section(BaseModel):
+    """A table that knows its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Listen(Section):
+    """`[listen]`: where devices and backends reach the guard.
+
+    Attributes:
+        trusted_proxies: networks whose `X-Forwarded-For` is believed, from the right; none by default.
+        slot: seconds; answers of `/v1/attempts` leave at multiples of it.
+        body: bytes that an attempt may have.
+        pixels: that an image may have.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
+    slot: Duration = 0.25
+    body: Annotated[int, Field(ge=1024, le=32 * 2**20)] = 2 * 2**20
+    pixels: Annotated[int, Field(ge=64, le=64_000_000)] = 4_000_000
+    body_timeout: Duration = 10.0
+
+
+class Console(Section):
+    """`[console]`: where operators, `/metrics`, `/healthz` and `/readyz` are; never on the listener of devices."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8081
+
+
+class RelyingParty(Section):
+    """`[[relying_party]]`: a backend that may open sessions; `vauban guard key` prints a key and its hash."""
+
+    name: Name
+    key_sha256: Sha256
+
+
+class Operator(Section):
+    """`[[operator]]`: who may look at the console, and who may act there."""
+
+    name: Name
+    key_sha256: Sha256
+    role: Literal["viewer", "operator", "approver"] = "viewer"
+
+
+class Session(Section):
+    """`[session]`: attempts, how long, and what the device is told.
+
+    Attributes:
+        attempts: in one session: 3 to 5 is the banking recommendation.
+        ttl: how long a token is good for.
+        mode: "two-phase": the device is told that its attempt was received, the backend fetches the decision. "direct": the device is told it.
+        device: "signed": every attempt is signed with the key that the session was opened for. "named": the backend vouches for an id.
+        skew: by how much the time that a device states may differ from the guard's.
+    """
+
+    attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    ttl: Duration = 600.0
+    mode: Literal["two-phase", "direct"] = "two-phase"
+    device: Literal["signed", "named"] = "signed"
+    skew: Duration = 30.0
+
+
+class Ceiling(Section):
+    """`{ count = 10, window = "24h" }`: at most so many attempts in any window of that length, wherever it begins."""
+
+    count: Annotated[int, Field(ge=1)]
+    window: Duration
+
+
+class Limits(Section):
+    """`[limits]`: how many attempts, over sessions, in any window."""
+
+    device: Ceiling = Ceiling(count=10, window=86400)
+    account: Ceiling = Ceiling(count=20, window=86400)
+    network: Ceiling = Ceiling(count=60, window=3600)
+    party: Ceiling = Ceiling(count=1_000_000, window=86400)
+    everyone: Ceiling = Ceiling(count=2_000_000, window=86400)
+
+
+class Lockout(Section):
+    """`[lockout]`: so many rejections within a time lock a device; so many locks within a time block it until an operator looks."""
+
+    fails: Annotated[int, Field(ge=1)] = 5
+    within: Duration = 180.0
+    lock: Duration = 1800.0
+    locks: Annotated[int, Field(ge=1)] = 3
+    locks_within: Duration = 7 * 86400.0
+
+
+class Burst(Section):
+    """`[burst]`: a throttle before everything else, for all workers with Redis and for each one without; never the source of a daily limit."""
+
+    redis: str | None = None
+    count: Annotated[int, Field(ge=1)] = 20
+    window: Duration = 1.0
+
+
+class Models(Section):
+    """`[models]`: the ensemble that answers.
+
+    Attributes:
+        folder: where signed manifests and ONNX files lie.
+        vote: whether all must say "accept", or most.
+        timeout: seconds for one model; one that is late has no vote.
+        least: how many models must have answered at all; with fewer the guard is unavailable.
+        days, queries: how old an ensemble may become, and how many questions it may have answered, whichever is first.
+    """
+
+    folder: Path = Path("models")
+    vote: Literal["unanimous", "majority"] = "unanimous"
+    timeout: Duration = 2.0
+    least: Annotated[int, Field(ge=1, le=9)] = 2
+    days: Annotated[float, Field(gt=0)] = 90.0
+    queries: Annotated[int, Field(ge=1)] | None = None
+
+
+class Watch(Section):
+    """`[watch]`: what is noticed, and whether it is acted on; "enforce" needs a calibration on the owner's own rows.
+
+    Attributes:
+        similarity: near-duplicates across devices, by fingerprints.
+        anomaly: inputs unlike those the models were made for.
+        monitors: statistics of scores over time: they alarm, and never decide.
+        keep: how long fingerprints are kept.
+        calibration: what `vauban guard calibrate` wrote.
+    """
+
+    similarity: Mode = "monitor"
+    anomaly: Mode = "monitor"
+    monitors: Literal["off", "monitor"] = "monitor"
+    keep: Duration = 7 * 86400.0
+    calibration: Path | None = None
+
+
+class Ledger(Section):
+    """`[ledger]`: how often the chain is signed, and where the signed heads are laid outside the database."""
+
+    checkpoint: Duration = 60.0
+    anchor: Path = Path("ledger-anchors.jsonl")
+
+
+class Webhook(Section):
+    """`[[webhook]]`: where alerts are sent, signed with a secret from the environment."""
+
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    secret_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    allow: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
+
+
+class GuardFile(Section):
+    """The whole of `guard.toml`."""
+
+    name: Name = "guard"
+    database: str = "sqlite:///guard.db"
+    keys: Path = Path("keys")
+    listen: Listen = Listen()
+    console: Console = Console()
+    relying_party: tuple[RelyingParty, ...] = ()
+    operator: tuple[Operator, ...] = ()
+    session: Session = Session()
+    limits: Limits = Limits()
+    lockout: Lockout = Lockout()
+    burst: Burst = Burst()
+    models: Models = Models()
+    watch: Watch = Watch()
+    ledger: Ledger = Ledger()
+    webhook: tuple[Webhook, ...] = ()
+    _base: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="after")
+    def _distinct(self) -> GuardFile:
+        for kind, names in (("relying_party", [p.name for p in self.relying_party]), ("operator", [o.name for o in self.operator])):
+            twice = sorted({n for n in names if names.count(n) > 1})
+            if twice:
+                raise ValueError(f"two [[{kind}]] are named {twice[0]!r}; give each a name of its own")
+        return self
+
+    def read_from(self, base: Path) -> GuardFile:
+        """The same, knowing the folder that its paths are relative to."""
+        self._base = base
+        return self
+
+    def beside(self, path: Path) -> Path:
+        """A path of the file, from where it lies."""
+        return path if path.is_absolute() else self._base / path
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL, with a relative SQLite file beside the configuration."""
+        found = re.fullmatch(r"sqlite:///(?!/)(?!:memory:)(.+)", self.database)
+        return f"sqlite:///{self.beside(Path(found[1])).resolve()}" if found else self.database

@@ -1,0 +1,5 @@
+"""Where the guard's state lives: one SQL database, asked in short transactions that either happen whole or not at all."""
+
+from vauban.guard.storage.store import METADATA, Store, Transaction
+
+__all__ = ["METADATA", "Store", "Transaction"]

@@ -1,0 +1,211 @@
+"""The database: SQLite in WAL mode on one machine, PostgreSQL on several. What fails there is one error, and what is decided there uses its clock."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Column, Connection, Engine, Float, MetaData, String, Table, create_engine, event, insert, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from vauban.errors import BadGuard, GuardDown
+
+METADATA = MetaData()
+"""Every table of the guard; each part declares its own."""
+PATIENCE = 0.5
+"""Seconds that a statement or a lock is waited for; then the guard answers that it is unavailable."""
+JUMP = 5.0
+"""Seconds by which the database's clock may leave the machine's steady one between two readings."""
+SCHEMA = "1"
+meta = Table("meta", METADATA, Column("name", String(64), primary_key=True), Column("value", String, nullable=False), Column("at", Float))
+Clock = Callable[[Connection], float]
+_NOW = {
+    "sqlite": text("SELECT (julianday('now') - 2440587.5) * 86400.0"),
+    "postgresql": text("SELECT EXTRACT(EPOCH FROM clock_timestamp())"),
+}
+
+
+@dataclass
+class Transaction:
+    """One transaction on the database.
+
+    Attributes:
+        connection: SQLAlchemy's.
+        clock: the database's clock.
+    """
+
+    connection: Connection
+    clock: Callable[[], float]
+
+    def now(self) -> float:
+        """Seconds since 1970 by the database's clock, read anew: after a lock was waited for it is later than before.
+
+        Raises:
+            GuardDown: the clock jumped.
+        """
+        return self.clock()
+
+    def run(self, statement: Any, *parameters: Any) -> Any:
+        """Execute a statement of SQLAlchemy's."""
+        return self.connection.execute(statement, *parameters)
+
+
+@dataclass
+class Store:
+    """The guard's database.
+
+    Args:
+        url: "sqlite:///guard.db" or "postgresql+psycopg://user@host/name".
+        patience: seconds for a statement, and for a lock.
+        clock: for tests: what tells the time instead of the database.
+        steady: seconds that only go forward, which the clock is compared to; None compares nothing.
+
+    Raises:
+        BadGuard: the URL is none, or names a database that is not supported.
+    """
+
+    url: str
+    patience: float = PATIENCE
+    clock: Clock | None = None
+    steady: Callable[[], float] | None = time.monotonic
+    engine: Engine = field(init=False, repr=False)
+    _steady: _Steady = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.engine = _engine(self.url, self.patience)
+        self._steady = _Steady(self.steady)
+
+    @property
+    def sqlite(self) -> bool:
+        """Whether it is SQLite, which has one writer at a time."""
+        return self.engine.dialect.name == "sqlite"
+
+    def create(self) -> None:
+        """Make the tables that are not there yet.
+
+        Raises:
+            GuardDown: the database cannot be reached or written.
+            BadGuard: it was made by another version.
+        """
+        with _told():
+            METADATA.create_all(self.engine)
+        with self.write() as tx:
+            row = tx.run(select(meta.c.value).where(meta.c.name == "schema")).first()
+            if row is None:
+                tx.run(insert(meta).values(name="schema", value=SCHEMA, at=tx.now()))
+            elif row.value != SCHEMA:
+                raise BadGuard(f"{self._shown}: has tables of version {row.value}; this guard writes version {SCHEMA}")
+
+    @contextmanager
+    def write(self) -> Generator[Transaction]:
+        """A transaction that changes something; on SQLite it holds the one place of a writer from its first moment.
+
+        Raises:
+            GuardDown: the database is not there, slow, read-only, full, or gave up waiting; nothing was changed.
+        """
+        with _told(), self.engine.connect() as bare:
+            connection = bare.execution_options(vauban_writes=True)
+            with connection.begin():
+                yield Transaction(connection, lambda: self._now(connection))
+
+    @contextmanager
+    def read(self) -> Generator[Transaction]:
+        """A transaction that changes nothing.
+
+        Raises:
+            GuardDown: the database is not there or slow.
+        """
+        with _told(), self.engine.connect() as connection:
+            yield Transaction(connection, lambda: self._now(connection))
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.engine.dispose()
+
+    def _now(self, connection: Connection) -> float:
+        told = self.clock(connection) if self.clock else connection.execute(_NOW[self.engine.dialect.name]).scalar_one()
+        return self._steady.checked(float(told))
+
+    @property
+    def _shown(self) -> str:
+        return self.engine.url.render_as_string(hide_password=True)
+
+
+class _Steady:
+    """Compares the database's clock to the machine's steady one between two readings: windows of hours are counted by it."""
+
+    def __init__(self, steady: Callable[[], float] | None) -> None:
+        self.steady = steady
+        self.last: tuple[float, float] | None = None
+        self.lock = threading.Lock()
+
+    def checked(self, now: float) -> float:
+        """The time, unless it jumped; once it did, every reading fails until the guard is started again."""
+        if self.steady is None:
+            return now
+        steady = self.steady()
+        with self.lock:
+            last = self.last or (now, steady)
+            jumped = (now - last[0]) - (steady - last[1])
+            if abs(jumped) > JUMP:
+                raise GuardDown(f"the database's clock jumped by {jumped:+.0f} s; set it right and start the guard again")
+            self.last = (now, steady)
+        return now
+
+
+@contextmanager
+def _told() -> Generator[None]:
+    """What the database cannot do is one error, without the statement, which may name people."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise GuardDown("the database: no connection became free") from error
+    except DBAPIError as error:
+        raise GuardDown(f"the database: {' '.join(str(error.orig).split())[:200]}") from error
+
+
+def _engine(url: str, patience: float) -> Engine:
+    try:
+        parsed = make_url(url)
+        name = parsed.get_backend_name()
+    except ArgumentError as error:
+        raise BadGuard(
+            f'database = "{url}" is no database URL; write "sqlite:///guard.db" or "postgresql+psycopg://user@host/name"'
+        ) from error
+    if name not in _NOW:
+        raise BadGuard(f'database = "{url}": {name} is not supported; use SQLite on one machine, PostgreSQL on several')
+    milliseconds = max(1, round(1000 * patience))
+    try:
+        if name == "sqlite":
+            engine = create_engine(parsed, connect_args={"timeout": patience, "check_same_thread": False}, pool_timeout=patience)
+            _prepare_sqlite(engine)
+            return engine
+        options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} -c idle_in_transaction_session_timeout=10000"
+        connect = {"connect_timeout": 2, "options": options}
+        return create_engine(parsed, connect_args=connect, pool_timeout=patience, pool_pre_ping=True, pool_size=8, max_overflow=8)
+    except (NoSuchModuleError, ImportError) as error:
+        raise BadGuard(
+            f'database = "{parsed.render_as_string()}": its driver is not installed; pip install "vauban[guard-cluster]"'
+        ) from error
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    """The driver begins transactions late and by itself; here they begin where the code says."""
+
+    def connected(connection: Any, _: object) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    def begun(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("vauban_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begun)
