@@ -26,7 +26,7 @@ from vauban.threat import Ball, Threat
 NAME = "certified"
 LONG = Recipe(batch=100, weight_decay=0.0)
 SPECS = {
-    "ibp-0.1": Spec("ibp", 0.1, replace(LONG, epochs=10, ramp=0.45, lr=2e-3), {"widening": 1.5, "kappa": 0.25}),
+    "ibp-0.1": Spec("ibp", 0.1, replace(LONG, epochs=15, ramp=0.4, lr=2e-3), {"widening": 1.4, "kappa": 0.25}),
     "crown-ibp-0.1": Spec("crown-ibp", 0.1, replace(LONG, epochs=15, ramp=0.4, lr=2e-3), {"widening": 1.4, "kappa": 0.25}),
     "ibp-0.3": Spec("ibp", 0.3, replace(LONG, epochs=15, ramp=0.4, lr=2e-3), {"kappa": 0.25}),
 }
