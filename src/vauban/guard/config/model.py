@@ -139,28 +139,51 @@ class Burst(Section):
 
 
 class Models(Section):
-    """`[models]`: the ensemble that answers.
+    """`[models]`: the ensemble that answers, and when another takes its place.
 
     Attributes:
-        folder: where signed manifests and ONNX files lie.
+        folder: where ensembles lie, each in a folder of its own: signed manifests and ONNX files.
         vote: whether all must say "accept", or most.
         timeout: seconds for one model; one that is late has no vote.
         least: how many models must have answered at all; with fewer the guard is unavailable.
+        approvals: how many publishers must have signed an ensemble.
         days, queries: how old an ensemble may become, and how many questions it may have answered, whichever is first.
+        attack_cost: questions that our own best attack needed; with `attack_devices` it shortens `days` (see `vauban.guard.rotation.budget`).
+        attack_devices: how many devices an attacker is thought to have.
+        overdue: what happens to an ensemble that is older: an alert, or no more sessions.
+        recent: a successor has no architecture family of so many ensembles before it.
+        rejected: the most that the upper bound of a successor's rejected share of live rows may be.
+        worse: by how much the upper bounds of a successor's errors may exceed the retiring ensemble's.
+        transfer: the most that the upper bound of the share of the retiring ensemble's adversarial examples that a successor accepts may be.
+        shadow: answers beside the live ensemble that a successor needs before it decides anything.
+        canary: decisions that it needs before it decides everything.
+        apart: by how much its accept rate may differ from the live ensemble's before it is rolled back by itself.
     """
 
     folder: Path = Path("models")
     vote: Literal["unanimous", "majority"] = "unanimous"
     timeout: Duration = 2.0
     least: Annotated[int, Field(ge=1, le=9)] = 2
+    approvals: Annotated[int, Field(ge=1, le=9)] = 1
     days: Annotated[float, Field(gt=0)] = 90.0
     queries: Annotated[int, Field(ge=1)] | None = None
+    attack_cost: Annotated[int, Field(ge=1)] | None = None
+    attack_devices: Annotated[int, Field(ge=1)] = 10
+    overdue: Literal["alert", "refuse"] = "alert"
+    recent: Annotated[int, Field(ge=0)] = 2
+    rejected: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    worse: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    transfer: Annotated[float, Field(gt=0, le=1)] = 0.1
+    shadow: Annotated[int, Field(ge=0)] = 1000
+    canary: Annotated[int, Field(ge=0)] = 500
+    apart: Annotated[float, Field(ge=0, lt=1)] = 0.05
 
 
 class Watch(Section):
     """`[watch]`: what is noticed, and whether it is acted on; "enforce" needs a calibration on the owner's own rows.
 
     Attributes:
+        replay: the very same pixels again; these are no chance, so this needs no calibration.
         similarity: near-duplicates across devices, by fingerprints.
         anomaly: inputs unlike those the models were made for.
         monitors: statistics of scores over time: they alarm, and never decide.
@@ -168,6 +191,7 @@ class Watch(Section):
         calibration: what `vauban guard calibrate` wrote.
     """
 
+    replay: Mode = "enforce"
     similarity: Mode = "monitor"
     anomaly: Mode = "monitor"
     monitors: Literal["off", "monitor"] = "monitor"

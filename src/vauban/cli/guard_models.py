@@ -1,0 +1,174 @@
+"""`vauban guard models`: sign models, put them together, and say which are in service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vauban.cli.edge import guarded
+from vauban.cli.output import Output
+
+if TYPE_CHECKING:
+    from vauban.guard.quorum.manifest import Errors
+
+Config = Annotated[Path, typer.Option("--config", "-c", help="The guard's file.", metavar="FILE")]
+Key = Annotated[Path, typer.Option(help="The publisher's key; `models key` makes one.", metavar="FILE")]
+Live = Annotated[str, typer.Option(help="The class of the rows that is live: its name or number.")]
+Group = Annotated[str, typer.Option(help="The array of the archive that names each row's kind of attack.")]
+
+
+def group() -> typer.Typer:
+    """All verbs about models."""
+    from vauban.cli import guard_models_state as state
+
+    app = typer.Typer(help="Sign models, put them together, and say which are in service.", no_args_is_help=True, rich_markup_mode=None)
+    for name, verb in {"key": key, "trust": trust, "sign": sign, "bundle": bundle, "approve": approve, **state.VERBS}.items():
+        app.command(name)(guarded(verb))
+    return app
+
+
+def key(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Where the private key goes.")],
+) -> None:
+    """Make a key to sign models with. Keep it away from the guard's machines; they need the public half only.
+
+    \b
+    vauban guard models key publisher.key
+    """
+    from vauban.guard.keys import key_id, raw
+    from vauban.guard.quorum.signed import make_publisher
+
+    out, public = Output.of(ctx), make_publisher(file)
+    out.write({"id": key_id(public), "public": raw(public).hex()})
+    out.say(f"{file} signs models; nobody else may read it. Each guard must trust its public half:")
+    out.say(f"  vauban guard models trust {raw(public).hex()}")
+
+
+def trust(
+    ctx: typer.Context,
+    public: Annotated[str, typer.Argument(help="The public key: 64 hexadecimal digits.")],
+    config: Config = Path("guard.toml"),
+) -> None:
+    """Let the owner of a key sign models for this guard."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    from vauban.errors import BadGuard
+    from vauban.guard.config import read_guard
+    from vauban.guard.keys import key_id, write_publisher
+
+    try:
+        held = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
+    except ValueError as error:
+        raise BadGuard(f"{public!r:.80} is no public key; 64 hexadecimal digits are expected") from error
+    told = read_guard(config)
+    path = write_publisher(told.beside(told.keys), held)
+    Output.of(ctx).say(f"{path}: models signed with {key_id(held)} are accepted from the next start on.")
+
+
+def sign(
+    ctx: typer.Context,
+    model: Annotated[Path, typer.Argument(help="The ONNX file.")],
+    *,
+    data: Annotated[Path, typer.Option(help="Live rows and attacks that no training has seen: an .npz, or folders of images.")],
+    key: Key,
+    family: Annotated[str, typer.Option(help='The architecture family, such as "resnet".')],
+    name: Annotated[str, typer.Option(help="What the model is called; by default the name of the file.")] = "",
+    live: Live = "live",
+    group: Group = "",
+    output: Annotated[str, typer.Option(help='What the model answers: "logits", "probabilities", "logit" or "probability".')] = "logits",
+    index: Annotated[int, typer.Option(help='Which output is "live"; of a single number, 1 where it speaks for it.', min=0)] = 0,
+    mean: Annotated[str, typer.Option(help='Of each channel, such as "0.5,0.5,0.5", where the file does not normalise by itself.')] = "",
+    std: Annotated[str, typer.Option(help="Of each channel, likewise.")] = "",
+    rejected: Annotated[float, typer.Option(help="The share of live attempts that may be rejected.", min=0, max=1)] = 0.05,
+    training: Annotated[Path | None, typer.Option(help="What `vauban harden` wrote beside the weights: evidence.", metavar="JSON")] = None,
+) -> None:
+    """Calibrate a model to its operating point, and write its signed manifest beside it.
+
+    The threshold is the highest at which the rejected share of live rows is at most `--rejected`, by the upper end of its exact 95% interval.
+
+    \b
+    vauban guard models sign plain.onnx --data calibration.npz --group species --family convolutional --key publisher.key
+    """
+    from vauban.guard.quorum.calibrate import Asked
+    from vauban.guard.quorum.calibrate import sign as signed
+    from vauban.guard.quorum.evidence import evidence_of
+    from vauban.guard.quorum.rows import read_rows
+    from vauban.guard.quorum.signed import read_publisher
+
+    out = Output.of(ctx)
+    told: dict[str, Any] = {"kind": output, "mean": _numbers(mean), "std": _numbers(std)}
+    evidence = evidence_of(training, model) if training else None
+    asked = Asked(name or model.stem, family, index, budget=rejected, evidence=evidence, **told)
+    manifest = signed(model, read_rows(data, live, group), asked, read_publisher(key))
+    found = manifest.calibration
+    out.write({"model": manifest.model, "threshold": manifest.threshold, "calibration": found.model_dump(mode="json")})
+    out.say(f"{model.with_suffix('.json')}: model {manifest.model} accepts above {manifest.threshold:+.3f} (log-odds of live)")
+    errors_told(out, found.live, found.attacks)
+
+
+def bundle(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="The ensemble's new folder, in [models] folder; its name is the ensemble's.")],
+    manifests: Annotated[list[Path], typer.Argument(help="The manifests of its models.")],
+    *,
+    key: Key,
+    data: Annotated[Path | None, typer.Option(help="Rows to measure what the models do together.")] = None,
+    live: Live = "live",
+    group: Group = "",
+    majority: Annotated[bool, typer.Option("--majority", help="Most must accept, not all; as in [models] vote.")] = False,
+) -> None:
+    """Put models of different families together, and sign that they belong so.
+
+    \b
+    vauban guard models bundle models/2026-11 plain.json mobile.json mixer.json --data calibration.npz --key publisher.key
+    """
+    from vauban.guard.quorum.ensemble import bundle as bundled
+    from vauban.guard.quorum.rows import read_rows
+    from vauban.guard.quorum.signed import read_publisher
+
+    out, rows = Output.of(ctx), read_rows(data, live, group) if data else None
+    made = bundled(folder, folder.name, manifests, read_publisher(key), rows, "majority" if majority else "unanimous")
+    out.write({"ensemble": made.name, "id": made.id, "families": made.families, "measured": made.measured and made.measured.model_dump()})
+    out.say(f"{folder}: ensemble {made.name} ({made.id[:16]}) of {', '.join(made.families)}")
+    if made.measured:
+        errors_told(out, made.measured.live, made.measured.attacks)
+
+
+def approve(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="The ensemble's folder.")],
+    *,
+    key: Key,
+) -> None:
+    """Sign an ensemble as a second publisher, where [models] approvals asks for two."""
+    from vauban.guard.quorum.ensemble import FILE
+    from vauban.guard.quorum.signed import approved, read_document, read_publisher, write_document
+
+    path = folder / FILE
+    document = approved(read_document(path), read_publisher(key))
+    write_document(path, document)
+    Output.of(ctx).say(f"{path}: signed by {', '.join(document['signatures'])}")
+
+
+def errors_told(out: Output, live: Errors, attacks: dict[str, Errors]) -> None:
+    """A table of what was decided wrongly."""
+
+    def row(name: str, found: Errors) -> tuple[str, str, str, str]:
+        low, high = found.bounds
+        share = found.wrong / found.rows if found.rows else 0.0
+        return name, f"{found.rows}", f"{share:.1%}", f"[{100 * low:.1f}, {100 * high:.1f}]"
+
+    found = [row("live, rejected", live), *(row(f"{kind}, accepted", errors) for kind, errors in attacks.items())]
+    out.table(("", ">rows", ">wrong", ">exact 95%"), found)
+
+
+def _numbers(told: str) -> tuple[float, ...] | None:
+    from vauban.errors import BadGuard
+
+    try:
+        return tuple(float(n) for n in told.split(",")) if told else None
+    except ValueError as error:
+        raise BadGuard(f'{told!r} is no list of numbers; write it as in "0.5,0.5,0.5"') from error

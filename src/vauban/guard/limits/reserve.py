@@ -1,0 +1,98 @@
+"""A place in every scope at once, or in none: the device's, the account's, the network's, the relying party's and everyone's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from vauban.guard.config.model import Ceiling, Limits
+from vauban.guard.limits.log import Log, unpacked
+from vauban.guard.limits.tables import limits
+from vauban.guard.refusal import Code, Refused
+from vauban.guard.storage import Transaction
+
+ORDER = ("device", "account", "network", "party", "everyone")
+"""Rows are locked in this order by everybody, so that nobody waits in a circle; those that all share come last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Something that has a limit.
+
+    Attributes:
+        key: of its row; sorts in the order of `ORDER`.
+        name: one of `ORDER`.
+        ceiling: its limit.
+    """
+
+    key: str
+    name: str
+    ceiling: Ceiling
+
+
+def scopes_of(config: Limits, device: str, account: str, network: str, party: str) -> tuple[Scope, ...]:
+    """The scopes that an attempt needs a place in; the first three are keyed hashes."""
+    ids = (device, account, network, party, "")
+    return tuple(Scope(key_of(name, id_), name, getattr(config, name)) for name, id_ in zip(ORDER, ids, strict=True))
+
+
+def key_of(name: str, id_: str) -> str:
+    """The key of a scope's row.
+
+    >>> key_of("device", "a1b2")
+    '0device:a1b2'
+    """
+    return f"{ORDER.index(name)}{name}:{id_}"
+
+
+NEAR = 0.8
+"""The share of a ceiling from which on it is told."""
+_KEYS = [bindparam(f"k{i}") for i in range(len(ORDER))]
+_HELD = select(limits.c.key, limits.c.log).where(limits.c.key.in_(_KEYS)).order_by(limits.c.key).with_for_update()
+_KEPT = update(limits).where(limits.c.key == bindparam("of")).values(log=bindparam("new_log"), until=bindparam("new_until"))
+_PLACED = {
+    name: insert(limits).on_conflict_do_update(index_elements=["key"], set_={"key": insert(limits).excluded.key}).returning(limits.c.log)
+    for name, insert in (("sqlite", sqlite_insert), ("postgresql", postgres_insert))
+}
+
+
+def hold(tx: Transaction, scopes: Sequence[Scope]) -> dict[str, Log]:
+    """The logs of scopes, by key; nobody else changes them before this transaction ends."""
+    found = {key: unpacked(log) for key, log in tx.run(_HELD, {f"k{i}": scope.key for i, scope in enumerate(scopes)})}
+    place = _PLACED[tx.connection.dialect.name]
+    for scope in scopes:
+        if scope.key not in found:  # a row that another transaction made meanwhile is waited for, and comes with what stands in it
+            found[scope.key] = unpacked(tx.run(place, {"key": scope.key, "log": b"", "until": 0.0}).scalar_one())
+    return found
+
+
+def reserve(tx: Transaction, scopes: Sequence[Scope], held: dict[str, Log], now: float) -> tuple[str, ...]:
+    """Take a place in all scopes.
+
+    Args:
+        held: their logs, from `hold`.
+        now: the database's time, read after `hold`.
+
+    Returns:
+        the names of scopes that are four fifths full.
+
+    Raises:
+        Refused: LIMITED; the transaction must be rolled back.
+    """
+    changed: list[dict[str, object]] = []
+    near: list[str] = []
+    for scope in scopes:
+        count, window = scope.ceiling.count, scope.ceiling.window
+        log = held[scope.key].within(now, window)
+        if log.total >= count:
+            raise Refused(Code.LIMITED, f"{scope.name}: {log.total} of {count}", retry_after=log.wait(now, window, count))
+        if log.total + 1 >= NEAR * count:
+            near.append(scope.name)
+        log = log.after(now, window, count)
+        changed.append({"of": scope.key, "new_log": log.packed(), "new_until": log.last + window})
+    tx.run(_KEPT, changed)
+    return tuple(near)

@@ -1,0 +1,1 @@
+"""Holds a guard, as it is configured and as it runs, against a named policy."""

@@ -1,0 +1,81 @@
+"""`vauban serve`: the listener of devices in one process or several, the operators' listener beside it, and the work between requests."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from vauban.errors import VaubanError
+from vauban.guard.assembly import assembled
+from vauban.guard.config import GuardFile, read_guard
+from vauban.guard.console.app import console_app
+from vauban.guard.keeper import Keeper, common, own
+from vauban.guard.metrics import shared
+from vauban.guard.server.app import create_app
+from vauban.guard.server.listen import address, bound, settings
+
+FILE = "VAUBAN_GUARD_FILE"
+log = logging.getLogger("vauban.guard")
+
+
+def serve(path: Path, started: Callable[[str, str], None]) -> None:
+    """Serve until told to stop by SIGINT or SIGTERM; what is being decided then is decided.
+
+    Args:
+        path: of the configuration.
+        started: is told the addresses of both listeners, once everything was found in order and the ports are held.
+
+    Raises:
+        BadGuard: something is not as it must be; nothing was served.
+        GuardDown: the database cannot be used.
+    """
+    config = read_guard(path)
+    listen, console = bound(config.listen.host, config.listen.port), bound(config.console.host, config.console.port)
+    if config.listen.workers > 1:
+        shared(Path(tempfile.mkdtemp(prefix="vauban-metrics-")))
+    guard = assembled(config)
+    operators = uvicorn.Server(settings(console_app(guard), config))
+    keeper = Keeper(guard, [*own(guard), *common(guard)])
+    beside = threading.Thread(target=operators.run, kwargs={"sockets": [console]}, name="console", daemon=True)
+    try:
+        keeper.start()
+        beside.start()
+        started(address(listen), address(console))
+        if config.listen.workers > 1:
+            several(path, config, listen)
+        else:
+            uvicorn.Server(settings(create_app(guard), config)).run(sockets=[listen])
+    finally:
+        operators.should_exit = True
+        keeper.stop()
+        beside.join(timeout=5)
+        guard.stop()
+
+
+def several(path: Path, config: GuardFile, listen: socket.socket) -> None:
+    """Serve in several processes that share a socket; one that dies is replaced."""
+    from uvicorn.supervisors import Multiprocess
+
+    os.environ[FILE] = str(path.resolve())
+    told = settings("vauban.guard.server.run:worker", config, factory=True, workers=config.listen.workers)
+    Multiprocess(told, sockets=[listen]).run()
+
+
+def worker() -> FastAPI:
+    """The application of one of several processes."""
+    try:
+        guard = assembled(read_guard(Path(os.environ[FILE])))
+    except VaubanError as error:
+        print(f"vauban: {error}", file=sys.stderr)
+        raise
+    Keeper(guard, own(guard)).start()
+    return create_app(guard)
