@@ -32,7 +32,8 @@ from vauban.attacks import pgd
 from vauban.defences import find
 from vauban.defences.detection.rejecting import Rejecting
 from vauban.doors import Oracle
-from vauban.measure.rejection import Answers, Share
+from vauban.measure.rate import Rate
+from vauban.measure.rejection import Answers
 from vauban.noise import RowNoise
 from vauban.target import Torch
 from vauban.target.around import worn_by
@@ -181,7 +182,7 @@ def cost(bare: Torch, target: Rejecting, x: Tensor) -> float:
     return float(np.median(ratios))
 
 
-def pair(share: Share) -> tuple[int, int]:
+def pair(share: Rate) -> tuple[int, int]:
     """Hits and rows."""
     return share.hits, share.rows
 
@@ -191,7 +192,7 @@ def checks(lines: list[Line]) -> list[Check]:
     found: list[Check] = []
     for line in lines:
         what = f"{line.data} at {line.eps}, {line.detector}"
-        low = Share(*line.rejected, 0.999).interval[0]
+        low = Rate(*line.rejected, 0.999).interval[0]
         found.append(Check("detection", f"{what}: clean rejection on fresh rows, lower end of its 99.9 % interval", low, 0.05))
         found.append(
             Check(
@@ -232,8 +233,8 @@ def cells(line: Line) -> list[str]:
     area, knowing = (f"{a:.3f} [{low:.2f}, {high:.2f}]" for a, low, high in (line.area, line.adaptive_area))
     before = " / ".join("-" if v is None else f"{v:g}" for v in line.before)
     return [
-        line.detector, Share(*line.rejected).text(), area, Share(*line.detected).text(), Share(line.oblivious, line.accepted).text(), knowing,
-        Share(line.adaptive, line.accepted).text(), Share(*line.robust).text(), f"{line.cost:.2f}", before,
+        line.detector, Rate(*line.rejected).text(), area, Rate(*line.detected).text(), Rate(line.oblivious, line.accepted).text(), knowing,
+        Rate(line.adaptive, line.accepted).text(), Rate(*line.robust).text(), f"{line.cost:.2f}", before,
     ]  # fmt: skip
 
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, fisher_exact
 
 from vauban.campaign.compare import CLEAN, ROBUST, compare, fisher, judge_baseline
-from vauban.campaign.record import AttackResult, DataCard, Doubt, Finding, Rate, Record, TargetCard, ThreatCard, pack_bits, pack_ids
+from vauban.campaign.record import AttackResult, DataCard, Doubt, Finding, Record, TargetCard, ThreatCard, pack_bits, pack_ids
 from vauban.campaign.verdict import Verdict
+from vauban.measure.rate import Rate
 
 CARD = ThreatCard("insider", "gradient access, Linf within 8/255", "gradient", "linf", 8 / 255, "any wrong class")
 CLEAN_RATE = Rate(90, 100)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from vauban.campaign.record import Rate
 from vauban.campaign.verdict import Judgement, Verdict
 from vauban.campaign.waivers import Waiver, apply, read_waivers
 from vauban.errors import BadPlan
+from vauban.measure.rate import Rate
 
 GOOD = """# signed off in the release meeting
 [[waiver]]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from vauban.campaign.record import Finding, Rate, Record, ThreatCard
+from vauban.campaign.record import Finding, Record, ThreatCard
 from vauban.campaign.verdict import Judgement, Verdict
 from vauban.measure import mcnemar
+from vauban.measure.rate import Rate
 
 ROBUST, CLEAN = "robust accuracy against the baseline", "clean accuracy against the baseline"
 METRICS = (ROBUST, CLEAN)

@@ -16,9 +16,9 @@ from vauban.campaign.bill import EndpointBill
 from vauban.campaign.declined import Declined
 from vauban.campaign.ledger import Ledger
 from vauban.campaign.presented import Presented
-from vauban.campaign.rate import Rate
 from vauban.campaign.validity import Validity
 from vauban.errors import BadRun
+from vauban.measure.rate import Rate
 
 SCHEMA = 1
 """The version of the record's format; a record of another version is refused."""

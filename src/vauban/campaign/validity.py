@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from vauban.campaign.rate import Rate
+from vauban.measure.rate import Rate
 
 
 @dataclass(frozen=True, slots=True)

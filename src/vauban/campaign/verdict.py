@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from vauban.campaign.record import Finding, Promise, Rate, Record
+from vauban.campaign.record import Finding, Promise, Record
 from vauban.measure import rows_to_decide
+from vauban.measure.rate import Rate
 
 
 class Verdict(IntEnum):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,30 +9,7 @@ from typing import Any
 
 from vauban.errors import BadData, nearest
 from vauban.measure.exact import clopper_pearson
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorRate:
-    """A share of presentations that were decided wrongly, with its exact interval: hits of rows."""
-
-    hits: int
-    rows: int
-    level: float = 0.95
-
-    @property
-    def value(self) -> float:
-        """NaN when there is no presentation."""
-        return self.hits / self.rows if self.rows else math.nan
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Clopper-Pearson, two-sided."""
-        return clopper_pearson(self.hits, self.rows, self.level)
-
-    def text(self) -> str:
-        """Such as "2.0% [0.6, 5.0]"."""
-        low, high = self.interval
-        return f"{self.value:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
+from vauban.measure.rate import ExactRate
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +17,7 @@ class Species:
     """Attack presentations with one species of instrument, and the share of them taken for bona fide."""
 
     name: str
-    apcer: ErrorRate
+    apcer: ExactRate
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +30,7 @@ class Presentation:
     """
 
     species: tuple[Species, ...]
-    bpcer: ErrorRate
+    bpcer: ExactRate
 
     @property
     def worst(self) -> Species:
@@ -135,8 +111,8 @@ def presentation_errors(
         tried[str(name)] += 1
         accepted[str(name)] += passed
     _check(tried, genuine, expected, bona_fide)
-    found = tuple(Species(n, ErrorRate(accepted[n], tried[n], level)) for n in (expected or sorted(tried)))
-    return Presentation(found, ErrorRate(genuine[False], genuine.total(), level))
+    found = tuple(Species(n, ExactRate(accepted[n], tried[n], level)) for n in (expected or sorted(tried)))
+    return Presentation(found, ExactRate(genuine[False], genuine.total(), level))
 
 
 def _same_length(labels: Iterable[Any], decisions: Iterable[Any], species: Iterable[str]) -> tuple[list[Any], list[Any], list[Any]]:

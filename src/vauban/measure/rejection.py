@@ -10,34 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vauban.errors import BadData
-from vauban.measure.intervals import wilson
+from vauban.measure.rate import Rate
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 HALVINGS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """Hits of rows, with Wilson's interval."""
-
-    hits: int
-    rows: int
-    level: float = 0.95
-
-    @property
-    def value(self) -> float:
-        """NaN where there are no rows."""
-        return self.hits / self.rows if self.rows else math.nan
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        return wilson(self.hits, self.rows, self.level)
-
-    def text(self) -> str:
-        """Such as "2.0% [0.6, 5.0]"."""
-        low, high = self.interval
-        return f"{self.value:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,35 +43,35 @@ class Answers:
         if bool(np.isnan(self.clean).any() or np.isnan(self.attacked).any()):
             raise BadData("strangeness that is no number; mend the detector first")
 
-    def rejected(self, threshold: float) -> Share:
+    def rejected(self, threshold: float) -> Rate:
         """Clean inputs that the model gets right and that are rejected, of all it gets right."""
         right = ~self.clean_wrong
-        return Share(int((right & (self.clean > threshold)).sum()), int(right.sum()))
+        return Rate(int((right & (self.clean > threshold)).sum()), int(right.sum()))
 
-    def robust(self, threshold: float) -> Share:
+    def robust(self, threshold: float) -> Rate:
         """Robust accuracy: rows whose clean answer is right and given, and whose attacked input is answered rightly or rejected.
 
         It is what an audit calls robust. A clean input that is rejected counts against the model (Tramèr 2022, arXiv:2107.11630, definition 3).
         """
         held = ~self.clean_wrong & (self.clean <= threshold) & ~self._through(threshold)
-        return Share(int(held.sum()), len(held))
+        return Rate(int(held.sum()), len(held))
 
-    def undetected(self, threshold: float) -> Share:
+    def undetected(self, threshold: float) -> Rate:
         """Attacked inputs that are answered wrongly and not rejected, of all."""
-        return Share(int(self._through(threshold).sum()), len(self.attacked))
+        return Rate(int(self._through(threshold).sum()), len(self.attacked))
 
-    def detected(self, threshold: float) -> Share:
+    def detected(self, threshold: float) -> Rate:
         """Attacked inputs that are rejected, of those that are answered wrongly."""
-        return Share(int((self.attacked_wrong & (self.attacked > threshold)).sum()), int(self.attacked_wrong.sum()))
+        return Rate(int((self.attacked_wrong & (self.attacked > threshold)).sum()), int(self.attacked_wrong.sum()))
 
-    def rerr(self, threshold: float) -> Share:
+    def rerr(self, threshold: float) -> Rate:
         """Robust error among what is accepted (Stutz et al. 2020, arXiv:1910.06259, equation 6).
 
         Rows with an error that is accepted, clean or attacked, of the rows of which anything is accepted, clean or attacked.
         """
         errs = (self.clean_wrong & (self.clean <= threshold)) | self._through(threshold)
         accepted = (self.clean <= threshold) | (self.attacked <= threshold)
-        return Share(int(errs.sum()), int(accepted.sum()))
+        return Rate(int(errs.sum()), int(accepted.sum()))
 
     def threshold(self, rejected: float) -> float:
         """The threshold that a share of the right clean answers of these rows exceeds at most: for rows that no defence was calibrated on."""

@@ -9,8 +9,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from vauban.campaign.record import Finding, Rate, Record, write_atomically
+from vauban.campaign.record import Finding, Record, write_atomically
 from vauban.campaign.verdict import Judgement
+from vauban.measure.rate import Rate
 from vauban.report.headings import HEADINGS, Heading
 from vauban.report.numbers import finite, tidy
 from vauban.report.sentences import WORDS, finding_sentence, promised, record_sentence

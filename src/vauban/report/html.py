@@ -11,8 +11,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from vauban.campaign.record import Rate, Record, write_atomically
+from vauban.campaign.record import Record, write_atomically
 from vauban.campaign.verdict import Judgement, judgements
+from vauban.measure.rate import Rate
 from vauban.report import numbers, presented
 from vauban.report.endpoint import billed
 from vauban.report.glossary import GLOSSARY

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from vauban.campaign.matrix.front import advice
 from vauban.campaign.matrix.result import Hit, Line, Matrix, Stand
-from vauban.campaign.rate import Rate
 from vauban.campaign.record import write_atomically
+from vauban.measure.rate import Rate
 from vauban.report.figures import defences
 from vauban.report.html import environment
 from vauban.report.numbers import interval, percent

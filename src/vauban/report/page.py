@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vauban.campaign.record import AttackResult, Doubt, Finding, Group, Rate, Record
+from vauban.campaign.record import AttackResult, Doubt, Finding, Group, Record
 from vauban.campaign.verdict import Judgement, Verdict
+from vauban.measure.rate import Rate
 from vauban.report import figures
 from vauban.report.advice import advice, link
 from vauban.report.gallery import Example, Gallery, examples

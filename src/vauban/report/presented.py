@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vauban.campaign.presented import Presented
-from vauban.measure.presentation import ErrorRate, Presentation
+from vauban.measure.presentation import Presentation
+from vauban.measure.rate import Rate
 from vauban.report.numbers import NOTHING, percent
 
 NOTE = (
@@ -40,7 +41,7 @@ def lines(told: Presented) -> tuple[Line, ...]:
     return (*rates, bona_fide, _whole("ACER", told, lambda p: (p.acer, p.acer_interval)))
 
 
-def _line(name: str, before: ErrorRate, under: ErrorRate) -> Line:
+def _line(name: str, before: Rate, under: Rate) -> Line:
     return Line(name, f"{before.rows:,}", *_shown(before), *_shown(under))
 
 
@@ -49,7 +50,7 @@ def _whole(name: str, told: Presented, of: Callable[[Presentation], tuple[float,
     return Line(name, "", *parts)
 
 
-def _shown(rate: ErrorRate) -> tuple[str, str]:
+def _shown(rate: Rate) -> tuple[str, str]:
     return (percent(rate.value), _ends(rate.interval)) if rate.rows else (NOTHING, "")
 
 

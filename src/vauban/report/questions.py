@@ -21,7 +21,7 @@ _FOR = {
 def spent(book: Ledger) -> str:
     """What was asked, what for, what a success cost, and in how many identities.
 
-    >>> from vauban.campaign.rate import Rate
+    >>> from vauban.measure.rate import Rate
     >>> print(spent(Ledger(10, 900, {"step": 900}, 0, (100,), (Rate(5, 10),), 800, 90)).replace(". ", ".\\n"))
     900 questions about 10 inputs.
     A success cost 160 of them, failures paid for: 32 sessions of 5, or 16 device-days of 10.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vauban.campaign.record import Finding, Rate, Record, ThreatCard
+from vauban.campaign.record import Finding, Record, ThreatCard
 from vauban.campaign.verdict import Judgement, Verdict, verdict
+from vauban.measure.rate import Rate
 from vauban.report.numbers import percent, radius
 
 WORDS = {Verdict.HOLDS: "holds", Verdict.BREACHED: "breached", Verdict.UNABLE: "unable", Verdict.INCONCLUSIVE: "inconclusive"}

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from vauban.campaign.presented import Presented
-from vauban.campaign.record import AttackResult, Finding, Rate, Record
+from vauban.campaign.record import AttackResult, Finding, Record
 from vauban.campaign.verdict import Judgement, Verdict, judgements
+from vauban.measure.rate import Rate
 from vauban.report import presented
 from vauban.report.advice import link
 from vauban.report.endpoint import billed

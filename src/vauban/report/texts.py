@@ -65,7 +65,7 @@ def visible(text: str) -> str:
 def sentence(found: Validity) -> str:
     """What the adversarial texts are worth, in words.
 
-    >>> from vauban.campaign.rate import Rate
+    >>> from vauban.measure.rate import Rate
     >>> print(sentence(Validity(2.0, 40.0, 0.95, Rate(8, 10), Rate(1, 10), {"homoglyph": 16, "swap": 4})))
     Median 2 edits in texts of 40 characters; 95% of the visible characters stand. 8 of 10 texts look the same; 1 still fools a normalised target.
     Edits: 16 homoglyph, 4 swap.

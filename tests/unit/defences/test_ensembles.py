@@ -129,8 +129,8 @@ def test_examples_carry_over_between_like_members_and_not_between_unlike_ones() 
     z = (x[:, 0] > 0.5).long()
     both = (x[:, 0] > 0.5) == (x[:, 1] > 0.5)
     unlike = transfer_matrix([Torch(m) for m in two().members], x[both], z[both], Threat("t", Ball(0.1)), pgd.bind(start="clean"))
-    assert unlike.transferred == 0 and unlike.share(0, 0) > 0
-    assert unlike.interval(0, 1)[0] == 0
+    assert unlike.transferred == 0 and unlike.rate(0, 0).value > 0
+    assert unlike.rate(0, 1).interval[0] == 0
 
 
 def test_diversity_is_the_volume_that_wrong_probabilities_span() -> None:

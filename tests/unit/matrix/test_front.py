@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from vauban.campaign.matrix.front import advice, pareto, significantly
 from vauban.campaign.matrix.result import FIELDS, Hit, Line, Matrix, Stand, fell
-from vauban.campaign.rate import Rate
 from vauban.campaign.record import Doubt
 from vauban.errors import BadRun
+from vauban.measure.rate import Rate
 from vauban.report.matrix import cells, columns, heads, page, size
 
 N = 200

@@ -20,7 +20,6 @@ from vauban.campaign.record import (
     Finding,
     Group,
     Promise,
-    Rate,
     Record,
     TargetCard,
     ThreatCard,
@@ -31,6 +30,7 @@ from vauban.campaign.record import (
     write_atomically,
 )  # fmt: skip
 from vauban.errors import BadRun
+from vauban.measure.rate import Rate
 
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
 TEXT = st.text(max_size=20)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vauban.campaign.record import DataCard, Doubt, Finding, Promise, Rate, Record, TargetCard, ThreatCard
+from vauban.campaign.record import DataCard, Doubt, Finding, Promise, Record, TargetCard, ThreatCard
 from vauban.campaign.verdict import Verdict, judge, judgements, verdict, worst
+from vauban.measure.rate import Rate
 
 
 def record(doubts: tuple[Doubt, ...] = (), complete: bool = True) -> Record:

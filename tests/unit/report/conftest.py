@@ -17,13 +17,13 @@ from vauban.campaign.record import (
     Finding,
     Group,
     Promise,
-    Rate,
     Record,
     TargetCard,
     ThreatCard,
     pack_bits,
     pack_ids,
 )
+from vauban.measure.rate import Rate
 
 CLASSES = ("spoof <print>", 'live & "kicking"', "mask' --> </table>")
 

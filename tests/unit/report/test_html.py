@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vauban.campaign.record import Group, Rate, Record
+from vauban.campaign.record import Group, Record
 from vauban.campaign.verdict import judgements
+from vauban.measure.rate import Rate
 from vauban.report.gallery import Gallery
 from vauban.report.html import html, write_html
 from vauban.report.numbers import percent

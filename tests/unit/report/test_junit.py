@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as Tree
 
-from vauban.campaign.record import Promise, Rate, Record
+from vauban.campaign.record import Promise, Record
 from vauban.campaign.verdict import Verdict, judgements
+from vauban.measure.rate import Rate
 from vauban.report.junit import junit, write_junit
 
 SUITE = {"name", "package", "id", "hostname", "timestamp", "time", "tests", "failures", "errors", "skipped"}

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vauban.campaign.record import Finding, Rate, Record, ThreatCard
+from vauban.campaign.record import Finding, Record, ThreatCard
 from vauban.campaign.verdict import Judgement, Verdict, judgements
+from vauban.measure.rate import Rate
 from vauban.report.numbers import slug, tidy
 from vauban.report.sentences import attacker, finding_sentence, overall, promised, record_sentence
 from vauban.threat import INF, Access, Ball, Goal, Patch, Threat, Transformations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vauban.campaign.rate import Rate
+from vauban.measure.rate import Rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vauban.campaign.plan import Plan, Siege
-from vauban.campaign.record import AttackResult, Doubt, Rate
+from vauban.campaign.record import AttackResult, Doubt
+from vauban.measure.rate import Rate
 
 TIME_LIMIT = "time limit"
 """Why an attack stopped that the time limit cut short."""

@@ -11,12 +11,12 @@ from vauban.attacks import Attack
 from vauban.attacks.suites import can_ask
 from vauban.campaign.matrix.result import Hit, Stand, fell
 from vauban.campaign.plan import Plan, Siege
-from vauban.campaign.rate import Rate
 from vauban.campaign.record import Finding, Record, write_atomically
 from vauban.campaign.run import Progress, audit_plan
 from vauban.campaign.run.folder import open_run
 from vauban.campaign.run.identity import identity, plan_sha256
 from vauban.errors import BadPlan
+from vauban.measure.rate import Rate
 from vauban.target import Own, Surrogate, Target, default_surrogate
 from vauban.target.around import Bare
 from vauban.threat import Access, Threat

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from vauban.campaign.rate import Rate
 from vauban.campaign.record import Doubt, write_atomically
 from vauban.errors import BadRun
+from vauban.measure.rate import Rate
 
 FIELDS: tuple[str, ...] = (
     *("data", "rows", "threat", "defence", "attack", "naive", "naive_low", "naive_high", "adaptive", "adaptive_low", "adaptive_high"),

@@ -7,9 +7,9 @@ import numpy as np
 from vauban.attacks.registry import Facts
 from vauban.campaign.ledger import Ledger
 from vauban.campaign.plan import Siege
-from vauban.campaign.rate import Rate
 from vauban.campaign.run.tally import Tally
 from vauban.doors import KINDS
+from vauban.measure.rate import Rate
 from vauban.threat import Access, Threat
 
 MARKS = tuple(m * 10**e for e in range(7) for m in (1, 2, 5))

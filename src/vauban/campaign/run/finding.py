@@ -12,7 +12,7 @@ from vauban.campaign.declined import Declined
 from vauban.campaign.doubts import Doubter
 from vauban.campaign.doubts.scene import Bools
 from vauban.campaign.plan import Plan, Siege
-from vauban.campaign.record import Anytime, AttackResult, Curve, Doubt, Finding, Group, Rate, pack_bits, pack_ids
+from vauban.campaign.record import Anytime, AttackResult, Curve, Doubt, Finding, Group, pack_bits, pack_ids
 from vauban.campaign.run.accounts import ledger, rung
 from vauban.campaign.run.besiege import labels_of
 from vauban.campaign.run.cards import plain, threat_card
@@ -20,6 +20,7 @@ from vauban.campaign.run.chunk import Chunk
 from vauban.campaign.run.presented import presented
 from vauban.campaign.run.survey import Ground
 from vauban.campaign.run.tally import Tally, scene, tally
+from vauban.measure.rate import Rate
 from vauban.threat import Goal
 
 MOMENTS = 120

@@ -10,7 +10,8 @@ from vauban.campaign.doubts.scene import Bools
 from vauban.campaign.presented import Presented
 from vauban.campaign.run.survey import Ground
 from vauban.campaign.run.tally import Tally
-from vauban.measure.presentation import ErrorRate, Presentation, Species
+from vauban.measure.presentation import Presentation, Species
+from vauban.measure.rate import ExactRate
 from vauban.threat import Goal
 
 
@@ -28,7 +29,7 @@ def presented(goal: Goal, ground: Ground, done: Tally, names: Sequence[str]) -> 
     passed = finite & (done.answer == wanted)
     groups = np.array(done.groups)
     genuine = asked & (done.label == wanted)
-    refused = ErrorRate(int((genuine & ~passed).sum()), int(genuine.sum()))
+    refused = ExactRate(int((genuine & ~passed).sum()), int(genuine.sum()))
 
     def rates(through: Bools) -> Presentation:
         return Presentation(tuple(_species(name, sources & (groups == name), through) for name in sorted(set(groups[sources]))), refused)
@@ -39,4 +40,4 @@ def presented(goal: Goal, ground: Ground, done: Tally, names: Sequence[str]) -> 
 
 
 def _species(name: str, rows: Bools, passed: Bools) -> Species:
-    return Species(str(name), ErrorRate(int((rows & passed).sum()), int(rows.sum())))
+    return Species(str(name), ExactRate(int((rows & passed).sum()), int(rows.sum())))

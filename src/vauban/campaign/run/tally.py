@@ -11,10 +11,11 @@ import numpy as np
 from vauban.campaign.doubts import Scene
 from vauban.campaign.doubts.scene import Bools, Floats, Ints
 from vauban.campaign.plan import Plan, Siege
-from vauban.campaign.record import AttackResult, Rate
+from vauban.campaign.record import AttackResult
 from vauban.campaign.run.chunk import Chunk, Fate
 from vauban.campaign.run.survey import Ground
 from vauban.doors import KINDS
+from vauban.measure.rate import Rate
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,13 @@ import torch
 from vauban.campaign.doubts import Scene
 from vauban.campaign.doubts.evidence import access_not_used, time_limit, too_few_rows, unverified
 from vauban.campaign.plan import Plan
-from vauban.campaign.record import Curve, Doubt, Finding, Promise, Rate, ThreatCard, pack_bits, pack_ids
+from vauban.campaign.record import Curve, Doubt, Finding, Promise, ThreatCard, pack_bits, pack_ids
 from vauban.campaign.run.accounts import ledger
 from vauban.campaign.run.finding import anytime, attack_results, by_values, confusion, denominator
 from vauban.campaign.text.siege import Fought, radii
 from vauban.campaign.text.worth import validity
 from vauban.data import Rows
+from vauban.measure.rate import Rate
 from vauban.target import Target
 from vauban.threat import Threat
 

@@ -7,11 +7,11 @@ from statistics import median
 
 import torch
 
-from vauban.campaign.rate import Rate
 from vauban.campaign.text.siege import Fought
 from vauban.campaign.validity import Validity
 from vauban.doors.text import skeleton
 from vauban.doors.text.characters import unseen
+from vauban.measure.rate import Rate
 
 
 def validity(fought: Fought) -> Validity | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vauban.attacks import Attack
 from vauban.doors import Oracle
-from vauban.measure import wilson
+from vauban.measure.rate import Rate
 from vauban.target import Own, Target, default_surrogate
 from vauban.threat import Access, Threat
 
@@ -29,19 +29,15 @@ class TransferMatrix:
     fooled: tuple[tuple[int, ...], ...]
     rows: int
 
-    def share(self, source: int, judged: int) -> float:
-        """The share of the rows; NaN where there is none."""
-        return self.fooled[source][judged] / self.rows if self.rows else float("nan")
-
-    def interval(self, source: int, judged: int, level: float = 0.95) -> tuple[float, float]:
-        """Its Wilson interval."""
-        return wilson(self.fooled[source][judged], self.rows, level)
+    def rate(self, source: int, judged: int) -> Rate:
+        """The share of the rows that fool one model with the examples of another, with its Wilson interval."""
+        return Rate(self.fooled[source][judged], self.rows)
 
     @property
     def transferred(self) -> float:
         """The mean share off the diagonal: 0 where no example carries over, 1 where the models are one as far as attacks go."""
         n = len(self.names)
-        off = [self.share(i, j) for i in range(n) for j in range(n) if i != j]
+        off = [self.rate(i, j).value for i in range(n) for j in range(n) if i != j]
         return sum(off) / len(off)
 
 
