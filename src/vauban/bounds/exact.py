@@ -27,7 +27,7 @@ from vauban.bounds.linear import lowest
 from vauban.bounds.network import Network, network_of
 from vauban.bounds.ops import Affine, Op, matrix_of
 from vauban.bounds.region import INF, Region
-from vauban.errors import BadPlan, Missing, Unsupported
+from vauban.errors import BadPlan, Unsupported
 from vauban.geometry import Body, body_of
 from vauban.target import Target
 from vauban.threat import Ball
@@ -86,7 +86,6 @@ def decide(
             breaks stays open where others remain.
 
     Raises:
-        Missing: SciPy is not installed.
         BadPlan: the ball is not made of planes, or there is no time.
         Unsupported, BadData, BadTarget: as in `certify`; and an operator that is neither affine nor a ReLU.
 
@@ -103,7 +102,6 @@ def decide(
         raise BadPlan(f"decide: a {ball.kind} ball is not a box; only L-infinity balls are decided exactly")
     if not 0 < seconds < INF:
         raise BadPlan(f"decide: seconds = {seconds:g} must be positive and finite")
-    _solver()
     done = certify(target, x, y, ball, level=level, wins=wins)
     network = network_of(target, x)
     body, classes = body_of(ball, x), torch.arange(network.classes, device=x.device)
@@ -249,7 +247,8 @@ class Program:
 
     def solve(self, t: int, y: int, ahead: float, until: float) -> tuple[Tensor | None, bool]:
         """An input (features,) where class t is `ahead` of y, and whether there can be none; neither where time ran out."""
-        milp, constraint, bounds, sparse = _solver()
+        from scipy import optimize, sparse
+
         one, other = (_rows(self.scores, torch.tensor([k])) for k in (t, y))
         lead = _less(one, other, 1.0)
         room = self.room * (one.room + other.room)
@@ -257,13 +256,13 @@ class Program:
         left = until - time.monotonic()
         if left <= 0:
             return None, False
-        matrix = sparse.vstack([_wide(parts, self.count, sparse) for parts, _, _ in rows], format="csr")
-        low, high = torch.cat([row[1] for row in rows]).numpy(), torch.cat([row[2] for row in rows]).numpy()
-        said = milp(
-            -_wide(rows[-1][0], self.count, sparse).toarray()[0],
-            constraints=constraint(matrix, low, high),
-            integrality=torch.cat(self.whole).numpy(),
-            bounds=bounds(torch.cat(self.low).numpy(), torch.cat(self.high).numpy()),
+        matrix = sparse.vstack([_wide(parts, self.count) for parts, _, _ in rows], format="csr")
+        low, high, least, most = map(_joined, ([row[1] for row in rows], [row[2] for row in rows], self.low, self.high))
+        said = optimize.milp(
+            -_wide(rows[-1][0], self.count).toarray()[0],
+            constraints=optimize.LinearConstraint(matrix, low, high),
+            integrality=_joined(self.whole),
+            bounds=optimize.Bounds(least, most),
             options={"time_limit": left, "mip_rel_gap": FIRST_FOUND},
         )
         return None if said.x is None else torch.from_numpy(said.x[: len(self.low[0])].copy()), said.status == 2
@@ -304,8 +303,15 @@ def _less(one: Form, other: Form, by: float | Tensor) -> Form:
     return Form({k: one.parts.get(k, zero) - rest.parts.get(k, zero) for k in firsts}, one.offset - rest.offset, one.room)
 
 
-def _wide(parts: list[tuple[int, Tensor]], columns: int, sparse: Any) -> Any:
+def _joined(parts: list[Tensor]) -> Any:
+    """One array of several vectors; SciPy's classes say in their defaults that they take a number, and take arrays."""
+    return torch.cat(parts).numpy()
+
+
+def _wide(parts: list[tuple[int, Tensor]], columns: int) -> Any:
     """The sparse matrix (features, columns) whose columns from `first` on are those of each part."""
+    from scipy import sparse
+
     rows, cols, values = [], [], []
     for first, m in parts:
         r, c = m.nonzero(as_tuple=True)
@@ -314,12 +320,3 @@ def _wide(parts: list[tuple[int, Tensor]], columns: int, sparse: Any) -> Any:
         values.append(m[r, c])
     size = (len(parts[0][1]), columns)
     return sparse.csr_array((torch.cat(values).numpy(), (torch.cat(rows).numpy(), torch.cat(cols).numpy())), shape=size)
-
-
-def _solver() -> tuple[Any, Any, Any, Any]:
-    """SciPy's mixed-integer solver (HiGHS), its constraints and bounds, and its sparse matrices."""
-    try:
-        from scipy import optimize, sparse
-    except ImportError as error:
-        raise Missing("decide: SciPy is not installed; pip install 'vauban[exact]'") from error
-    return optimize.milp, optimize.LinearConstraint, optimize.Bounds, sparse

@@ -14,7 +14,7 @@ from vauban.campaign.record import Record
 
 Run = Callable[..., Any]
 
-HEAVY = ("torch", "matplotlib", "jinja2", "numpy", "pyarrow")
+HEAVY = ("torch", "matplotlib", "jinja2", "numpy", "scipy", "pyarrow")
 
 
 @pytest.mark.parametrize(

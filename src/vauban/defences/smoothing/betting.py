@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from vauban.measure.exact import incomplete_beta
-
 FIRST, GROWTH = 32, 1.1
 """Votes are looked at when there are 32, and whenever there are a tenth more."""
 ROUNDING = 1e-6
@@ -29,11 +27,13 @@ def log_evidence(votes: int, samples: int, bar: float) -> float:
     >>> log_evidence(60, 64, 0.6) > math.log(1000) > 0 > log_evidence(20, 64, 0.6)
     True
     """
+    from scipy.special import betainc
+
     a, b = votes + 0.5, samples - votes + 0.5
-    above = incomplete_beta(1 - bar, b, a)
+    above = float(betainc(b, a, 1 - bar))
     if above <= 0:
         return -math.inf
-    prior = math.log(math.pi) + math.log(incomplete_beta(1 - bar, 0.5, 0.5))
+    prior = math.log(math.pi) + math.log(betainc(0.5, 0.5, 1 - bar))
     mixture = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b) + math.log(above)
     return mixture - prior - votes * math.log(bar) - (samples - votes) * math.log1p(-bar)
 

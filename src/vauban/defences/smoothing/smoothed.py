@@ -13,7 +13,6 @@ from vauban.defences.smoothing.booth import Booth, classes_of
 from vauban.defences.smoothing.noises import noise_of
 from vauban.defences.smoothing.surrogate import MeanUnderNoise
 from vauban.errors import BadPlan
-from vauban.measure.exact import incomplete_beta
 from vauban.noise import RowNoise
 from vauban.target import Surrogate, Target
 from vauban.target.around import Around
@@ -139,9 +138,11 @@ def decisive(total: int, alpha: float) -> int:
     >>> decisive(11, 0.001), decisive(10, 0.001)
     (11, 11)
     """
+    from scipy.special import betainc
+
     low, high = (total + 1) // 2 - 1, total + 1
     while high - low > 1:
         middle = (low + high) // 2
         # at least `middle` heads of `total`
-        low, high = (low, middle) if 2 * incomplete_beta(0.5, middle, total - middle + 1) <= alpha else (middle, high)
+        low, high = (low, middle) if 2 * betainc(middle, total - middle + 1, 0.5) <= alpha else (middle, high)
     return high
