@@ -6,9 +6,11 @@ import csv
 import inspect
 import json
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_type_hints
+
+from page_parts import kind, source, table
 
 from vauban.defences import DEFENCES, Design
 from vauban.defences.registry import FAMILIES
@@ -17,110 +19,99 @@ from vauban.defences.training.measures import named
 
 MATRIX = Path(__file__).parent.parent / "benchmarks" / "results" / "matrix.csv"
 """What `vauban matrix` measured on the reference data, one line for each defence and attack."""
-Table = Callable[[Iterable[str], Iterable[Iterable[object]]], str]
 
 
-class Writer:
-    """Writes the pages with the helpers of the other pages.
+def defence_pages() -> dict[str, str]:
+    """Every page, by its path below docs/."""
+    found = {"defences/index.md": index()}
+    found |= {f"defences/{name}.md": defence(design) for name, design in sorted(DEFENCES.items())}
+    found |= {f"training/{name}.md": method(manner) for name, manner in sorted(METHODS.items())}
+    return found
 
-    Args:
-        table: a Markdown table.
-        kind: what a setting may be, from its annotation.
-        source: a paper with its number as a link.
-    """
 
-    def __init__(self, table: Table, kind: Callable[[Any], str], source: Callable[[str], str]) -> None:
-        self.table, self.kind, self.source = table, kind, source
-
-    def pages(self) -> dict[str, str]:
-        """Every page, by its path below docs/."""
-        found = {"defences/index.md": self.index()}
-        found |= {f"defences/{name}.md": self.defence(design) for name, design in sorted(DEFENCES.items())}
-        found |= {f"training/{name}.md": self.method(manner) for name, manner in sorted(METHODS.items())}
-        return found
-
-    def index(self) -> str:
-        """The tables of all defences and of all ways of training."""
-        rows = (
-            [f"[{n}]({n}.md)", f.family, f.claims, f.adaptive]
-            for family in FAMILIES
-            for n, f in ((n, d.facts) for n, d in sorted(DEFENCES.items()))
-            if f.family == family
-        )
-        ways = ([f"[{n}](../training/{n}.md)", m.facts.summary, self.source(m.facts.paper)] for n, m in sorted(METHODS.items()))
-        return "\n\n".join(
-            [
-                "# Defences",
-                "A defence stands around a target and answers like one. It states what it claims to stop, and carries the gradients and the "
-                "attacks of an attacker that knows it, which every audit contains: the attack that does not know of it (`oblivious`) runs first "
-                "and gives the *naive* number, and what is left in the end is the robust one.",
-                '```toml\n[[defence]]\nname = "bit-depth"\nbits = 4\n```',
-                self.table(["defence", "family", "claims to stop", "attacked here by"], rows),
-                "## Training",
-                "Training changes the weights. `[harden.method]` of a campaign file names the way, and `vauban harden` goes it.",
-                self.table(["method", "what it does", "source"], ways),
-            ]
-        )
-
-    def defence(self, design: Design[...]) -> str:
-        """One defence: what it claims, how it is attacked, what is known of it, its settings, its use, its code."""
-        facts = design.facts
-        owes = ", ".join(f"`{o.attack}`" + (f" ({_said(o.settings)})" if o.settings else "") for o in facts.owes)
-        about = [
-            ["family", facts.family],
-            ["claims to stop", facts.claims],
-            ["attacked here by", facts.adaptive],
-            ["owes, besides the suite", owes or "nothing: the suite takes its gradients"],
-            ["fitted on clean rows", "yes: held-out ones, given as `data`" if facts.fits else "no"],
-            ["inputs", "images (channels, height, width)" if facts.images else "any shape"],
-            ["source", self.source(facts.paper)],
-            *([["known of it", self.source(facts.broken)]] if facts.broken else []),
+def index() -> str:
+    """The tables of all defences and of all ways of training."""
+    rows = (
+        [f"[{n}]({n}.md)", f.family, f.claims, f.adaptive]
+        for family in FAMILIES
+        for n, f in ((n, d.facts) for n, d in sorted(DEFENCES.items()))
+        if f.family == family
+    )
+    ways = ([f"[{n}](../training/{n}.md)", m.facts.summary, source(m.facts.paper)] for n, m in sorted(METHODS.items()))
+    return "\n\n".join(
+        [
+            "# Defences",
+            "A defence stands around a target and answers like one. It states what it claims to stop, and carries the gradients and the "
+            "attacks of an attacker that knows it, which every audit contains: the attack that does not know of it (`oblivious`) runs first "
+            "and gives the *naive* number, and what is left in the end is the robust one.",
+            '```toml\n[[defence]]\nname = "bit-depth"\nbits = 4\n```',
+            table(["defence", "family", "claims to stop", "attacked here by"], rows),
+            "## Training",
+            "Training changes the weights. `[harden.method]` of a campaign file names the way, and `vauban harden` goes it.",
+            table(["method", "what it does", "source"], ways),
         ]
-        name = facts.name.replace("-", "_")
-        data = 'data = { load = "held-out.npz" }\n' if facts.fits else ""
-        given = ", clean" if facts.fits else ""
-        use = (
-            f'```toml\n[[defence]]\nname = "{facts.name}"\n{_needed(design.parameters)}{data}```',
-            f"```python\nfrom vauban.defences import {name}\n\nbound = {name}({_python(design.parameters)})\n```",
-            f"`bound.around(target{given})` is the defended target.",
-        )
-        return self._page(facts.name, facts.summary, about, design.parameters, design.function, use, measured(facts.name))
+    )
 
-    def method(self, manner: Manner[...]) -> str:
-        """One way of training."""
-        facts = manner.facts
-        about = [
-            ["source", self.source(facts.paper)],
-            ["best epoch by", f"{named(facts.measure)}, of held-out rows" if facts.measure else "held-out rows under PGD"],
-        ]
-        name = facts.name.replace("-", "_")
-        use = (
-            f'```toml\n[harden.method]\nname = "{facts.name}"\n{_needed(manner.parameters)}```',
-            f'```python\nfrom vauban.defences.training import find\n\nbound = find("{facts.name}")({_python(manner.parameters)})\n```',
-            f"`harden(model, rows, threat, method=bound)` trains with it. In a file of your own it is `{name}`.",
-        )
-        return self._page(facts.name, facts.summary, about, manner.parameters, manner.function, use, measured(facts.name))
 
-    def _page(
-        self, name: str, summary: str, about: list[list[str]], parameters: dict[str, inspect.Parameter], function: Callable[..., Any],
-        use: tuple[str, ...], found: list[list[str]],
-    ) -> str:  # fmt: skip
-        parts = [f"# {name}", summary, self.table(["fact", ""], about), "## Settings", self._settings(parameters, function), "## Use", *use]
-        if found:
-            head = ["target", "threat", "attack", "naive success", "adaptive success", "clean accuracy", "training", "inference"]
-            parts += ["## Measured", "From the [matrix](../benchmarks.md) on the reference data.", self.table(head, found)]
-        parts += ["## Code", f"In `src/{function.__module__.replace('.', '/')}.py`:", _source(function)]
-        return "\n\n".join(p.strip() for p in parts if p.strip()) + "\n"
+def defence(design: Design[...]) -> str:
+    """One defence: what it claims, how it is attacked, what is known of it, its settings, its use, its code."""
+    facts = design.facts
+    owes = ", ".join(f"`{o.attack}`" + (f" ({_said(o.settings)})" if o.settings else "") for o in facts.owes)
+    about = [
+        ["family", facts.family],
+        ["claims to stop", facts.claims],
+        ["attacked here by", facts.adaptive],
+        ["owes, besides the suite", owes or "nothing: the suite takes its gradients"],
+        ["fitted on clean rows", "yes: held-out ones, given as `data`" if facts.fits else "no"],
+        ["inputs", "images (channels, height, width)" if facts.images else "any shape"],
+        ["source", source(facts.paper)],
+        *([["known of it", source(facts.broken)]] if facts.broken else []),
+    ]
+    name = facts.name.replace("-", "_")
+    data = 'data = { load = "held-out.npz" }\n' if facts.fits else ""
+    given = ", clean" if facts.fits else ""
+    use = (
+        f'```toml\n[[defence]]\nname = "{facts.name}"\n{_needed(design.parameters)}{data}```',
+        f"```python\nfrom vauban.defences import {name}\n\nbound = {name}({_python(design.parameters)})\n```",
+        f"`bound.around(target{given})` is the defended target.",
+    )
+    return _page(facts.name, facts.summary, about, design.parameters, design.function, use, measured(facts.name))
 
-    def _settings(self, parameters: dict[str, inspect.Parameter], function: Callable[..., Any]) -> str:
-        if not parameters:
-            return "None."
-        hints = get_type_hints(function, include_extras=True)
-        rows = (
-            [f"`{n}`", self.kind(hints[n]), "needed" if p.default is p.empty else f"`{json.dumps(p.default)}`"]
-            for n, p in parameters.items()
-        )
-        return self.table(["setting", "value", "default"], rows)
+
+def method(manner: Manner[...]) -> str:
+    """One way of training."""
+    facts = manner.facts
+    about = [
+        ["source", source(facts.paper)],
+        ["best epoch by", f"{named(facts.measure)}, of held-out rows" if facts.measure else "held-out rows under PGD"],
+    ]
+    name = facts.name.replace("-", "_")
+    use = (
+        f'```toml\n[harden.method]\nname = "{facts.name}"\n{_needed(manner.parameters)}```',
+        f'```python\nfrom vauban.defences.training import find\n\nbound = find("{facts.name}")({_python(manner.parameters)})\n```',
+        f"`harden(model, rows, threat, method=bound)` trains with it. In a file of your own it is `{name}`.",
+    )
+    return _page(facts.name, facts.summary, about, manner.parameters, manner.function, use, measured(facts.name))
+
+
+def _page(
+    name: str, summary: str, about: list[list[str]], parameters: dict[str, inspect.Parameter], function: Callable[..., Any],
+    use: tuple[str, ...], found: list[list[str]],
+) -> str:  # fmt: skip
+    parts = [f"# {name}", summary, table(["fact", ""], about), "## Settings", _settings(parameters, function), "## Use", *use]
+    if found:
+        head = ["target", "threat", "attack", "naive success", "adaptive success", "clean accuracy", "training", "inference"]
+        parts += ["## Measured", "From the [matrix](../benchmarks.md) on the reference data.", table(head, found)]
+    parts += ["## Code", f"In `src/{function.__module__.replace('.', '/')}.py`:", _source(function)]
+    return "\n\n".join(p.strip() for p in parts if p.strip()) + "\n"
+
+
+def _settings(parameters: dict[str, inspect.Parameter], function: Callable[..., Any]) -> str:
+    if not parameters:
+        return "None."
+    hints = get_type_hints(function, include_extras=True)
+    rows = ([f"`{n}`", kind(hints[n]), "needed" if p.default is p.empty else f"`{json.dumps(p.default)}`"] for n, p in parameters.items())
+    return table(["setting", "value", "default"], rows)
 
 
 def measured(name: str) -> list[list[str]]:

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, fisher_exact
 
+from vauban.campaign.cards import DataCard, TargetCard, ThreatCard
 from vauban.campaign.compare import CLEAN, ROBUST, compare, fisher, judge_baseline
-from vauban.campaign.record import AttackResult, DataCard, Doubt, Finding, Record, TargetCard, ThreatCard, pack_bits, pack_ids
+from vauban.campaign.record import AttackResult, Doubt, Finding, Record, pack_bits, pack_ids
 from vauban.campaign.verdict import Verdict
 from vauban.measure.rate import Rate
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from vauban.campaign.record import Finding, Record, ThreatCard
+from vauban.campaign.cards import ThreatCard
+from vauban.campaign.record import Finding, Record
 from vauban.campaign.verdict import Judgement, Verdict
 from vauban.measure import mcnemar
 from vauban.measure.rate import Rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -104,6 +105,11 @@ def _notes(plan: Plan, looks: list[Look]) -> list[str]:
 
 
 def _facts(plan: Plan) -> dict[str, object]:
+    return plan_facts(plan, plan.data.shape, plan.data.kind)
+
+
+def plan_facts(plan: Plan | TextPlan, shape: Sequence[int] = (), kind: str = "text") -> dict[str, object]:
+    """What a plan is about, as JSON values; a text has no shape."""
     target, data = plan.target, plan.data
     return {
         "target": {
@@ -113,7 +119,7 @@ def _facts(plan: Plan) -> dict[str, object]:
             "outputs": target.outputs,
             "parameters": target.parameters_count(),
         },
-        "data": {"name": data.name, "rows": len(data), "shape": list(data.shape), "kind": data.kind, "classes": list(data.classes)},
+        "data": {"name": data.name, "rows": len(data), "shape": list(shape), "kind": kind, "classes": list(data.classes)},
         "threats": [{"name": s.threat.name, "text": s.threat.text(), "attacks": [a.name for a in s.attacks]} for s in plan.sieges],
     }
 

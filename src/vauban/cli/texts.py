@@ -25,7 +25,7 @@ ROWS = 8
 def check(model: FileModel, file: Path, out: Output, *, trust_pickle: bool) -> None:
     """Load everything, try every attack on a few texts, and estimate how long the campaign takes."""
     from vauban.campaign.file.texts import text_plan_of
-    from vauban.cli.check import estimate, print_trials
+    from vauban.cli.check import estimate, plan_facts, print_trials
 
     plan = text_plan_of(model, file, trust_pickle=trust_pickle)
     _print_plan(plan, out)
@@ -38,7 +38,7 @@ def check(model: FileModel, file: Path, out: Output, *, trust_pickle: bool) -> N
                 found.append(_tried(plan, siege, attack))
     out.progress("")
     seconds, notes = estimate(plan, found), list(plan.data.notes)
-    out.write({"file": str(file), **_facts(plan), "attacks": [asdict(t) for t in found], "seconds": seconds, "notes": notes})
+    out.write({"file": str(file), **plan_facts(plan), "attacks": [asdict(t) for t in found], "seconds": seconds, "notes": notes})
     print_trials(found, seconds, out)
     for note in notes:
         out.say(f"! {note}")
@@ -88,21 +88,6 @@ def _few(plan: TextPlan, siege: Siege) -> tuple[Texts, float]:
     return replace(data, texts=tuple(data.texts[i] for i in at.tolist()), y=data.y[at], ids=data.ids[at], groups=None), len(places) / len(
         data
     )
-
-
-def _facts(plan: TextPlan) -> dict[str, object]:
-    target, data = plan.target, plan.data
-    return {
-        "target": {
-            "name": target.name,
-            "kind": target.kind,
-            "access": target.access.name.lower(),
-            "outputs": target.outputs,
-            "parameters": target.parameters_count(),
-        },
-        "data": {"name": data.name, "rows": len(data), "shape": [], "kind": "text", "classes": list(data.classes)},
-        "threats": [{"name": s.threat.name, "text": s.threat.text(), "attacks": [a.name for a in s.attacks]} for s in plan.sieges],
-    }
 
 
 def _print_plan(plan: TextPlan, out: Output) -> None:

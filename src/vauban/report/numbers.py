@@ -6,7 +6,8 @@ import math
 import re
 from hashlib import sha256
 
-from vauban.campaign.record import AttackResult, ThreatCard
+from vauban.campaign.cards import ThreatCard
+from vauban.campaign.record import AttackResult
 from vauban.measure.rate import Rate
 from vauban.threat import written
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vauban.campaign.record import Finding, Record, ThreatCard
+from vauban.campaign.cards import ThreatCard
+from vauban.campaign.record import Finding, Record
 from vauban.campaign.verdict import Judgement, Verdict, verdict
 from vauban.measure.rate import Rate
 from vauban.report.numbers import percent, radius

@@ -94,7 +94,7 @@ def test_what_cannot_be_put_around_it_is_told_with_its_line(campaign: Path, tabl
 
 
 def test_a_name_that_is_no_defence_is_told(campaign: Path) -> None:
-    from vauban.campaign.file.model import DefenceTable
+    from vauban.campaign.file.target import DefenceTable
 
     (campaign.parent / "mine.py").write_text("half = 3\n")
     with pytest.raises(VaubanError, match="is int, not a defence"):

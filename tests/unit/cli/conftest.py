@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from vauban.campaign.record import DataCard, Doubt, Finding, Promise, Record, TargetCard, ThreatCard, pack_bits, pack_ids
+from vauban.campaign.cards import DataCard, TargetCard, ThreatCard
+from vauban.campaign.record import Doubt, Finding, Promise, Record, pack_bits, pack_ids
 from vauban.measure.rate import Rate
 
 Run = Callable[..., "Done"]

@@ -11,24 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vauban.campaign.cards import DataCard, TargetCard, ThreatCard
 from vauban.campaign.record import (
     SCHEMA,
     AttackResult,
     Curve,
-    DataCard,
     Doubt,
     Finding,
     Group,
     Promise,
     Record,
-    TargetCard,
-    ThreatCard,
     pack_bits,
     pack_ids,
     unpack_bits,
     unpack_ids,
     write_atomically,
-)  # fmt: skip
+)
 from vauban.errors import BadRun
 from vauban.measure.rate import Rate
 

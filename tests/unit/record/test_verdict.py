@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vauban.campaign.record import DataCard, Doubt, Finding, Promise, Record, TargetCard, ThreatCard
+from vauban.campaign.cards import DataCard, TargetCard, ThreatCard
+from vauban.campaign.record import Doubt, Finding, Promise, Record
 from vauban.campaign.verdict import Verdict, judge, judgements, verdict, worst
 from vauban.measure.rate import Rate
 

@@ -9,20 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vauban.campaign.record import (
-    AttackResult,
-    Curve,
-    DataCard,
-    Doubt,
-    Finding,
-    Group,
-    Promise,
-    Record,
-    TargetCard,
-    ThreatCard,
-    pack_bits,
-    pack_ids,
-)
+from vauban.campaign.cards import DataCard, TargetCard, ThreatCard
+from vauban.campaign.record import AttackResult, Curve, Doubt, Finding, Group, Promise, Record, pack_bits, pack_ids
 from vauban.measure.rate import Rate
 
 CLASSES = ("spoof <print>", 'live & "kicking"', "mask' --> </table>")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vauban.campaign.record import ThreatCard
+from vauban.campaign.cards import ThreatCard
 from vauban.errors import BadRun
 from vauban.report.gallery import Gallery, examples, is_image
 from vauban.report.numbers import unit

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vauban.campaign.record import Finding, Record, ThreatCard
+from vauban.campaign.cards import ThreatCard
+from vauban.campaign.record import Finding, Record
 from vauban.campaign.verdict import Judgement, Verdict, judgements
 from vauban.measure.rate import Rate
 from vauban.report.numbers import slug, tidy

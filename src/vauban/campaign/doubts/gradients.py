@@ -107,14 +107,21 @@ def _mixed(aim: Aim, z: Tensor) -> Tensor:
     return (z * torch.linspace(0.5, 1.5, z.shape[1], dtype=z.dtype, device=z.device).sqrt()).sum(1)
 
 
-def finite_differences_disagree(scene: Scene) -> Doubt | None:
-    """Changes of the margin along random directions are not those that the gradient says, however small the step."""
+def _sloped(scene: Scene) -> tuple[Surface, Tensor] | None:
+    """The margin's surface with its own gradient at the rows; None where there is none, or the answers move by themselves."""
     surface = surface_of(scene)
     if surface is None or not probe_of(scene).own_gradient or not steady(scene):
         return None
     gradient = surface.slope(surface.x)
-    if gradient is None:
+    return None if gradient is None else (surface, gradient)
+
+
+def finite_differences_disagree(scene: Scene) -> Doubt | None:
+    """Changes of the margin along random directions are not those that the gradient says, however small the step."""
+    found = _sloped(scene)
+    if found is None:
         return None
+    surface, gradient = found
     told, agreed = _differences(surface, gradient)
     wrong = int((told & ~agreed).sum())
     if wrong <= max(FEW_ROWS * int(told.sum()), 1):
@@ -148,12 +155,10 @@ def _along(gradient: Tensor, way: Tensor) -> Tensor:
 
 def noisy_loss_surface(scene: Scene) -> Doubt | None:
     """Under noise as small as one step of an attack, the margin changes by far more than its gradient says."""
-    surface = surface_of(scene)
-    if surface is None or not probe_of(scene).own_gradient or not steady(scene):
+    found = _sloped(scene)
+    if found is None:
         return None
-    gradient = surface.slope(surface.x)
-    if gradient is None:
-        return None
+    surface, gradient = found
     h, here = SMALL * surface.reach, surface.margin(surface.x)
     predicted, left = torch.zeros_like(here), torch.zeros_like(here)
     for i in range(DRAWS):

@@ -6,7 +6,7 @@ import hashlib
 
 from torch import Tensor
 
-from vauban.campaign.file.model import DataTable
+from vauban.campaign.file.target import DataTable
 from vauban.data import Rows
 from vauban.errors import BadPlan
 

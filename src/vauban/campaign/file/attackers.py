@@ -14,8 +14,9 @@ from vauban.campaign.file.arrays import mask_of, wanted_of_rows
 from vauban.campaign.file.classes import class_index
 from vauban.campaign.file.features import features_of
 from vauban.campaign.file.guests import guests
-from vauban.campaign.file.model import AttackTable, FileModel, GoalTable, ThreatTable
+from vauban.campaign.file.model import FileModel
 from vauban.campaign.file.source import Source
+from vauban.campaign.file.threat import AttackTable, GoalTable, ThreatTable
 from vauban.campaign.owed import completed
 from vauban.campaign.plan import Siege
 from vauban.data import Rows

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from vauban.campaign.file.apart import check_apart, like
 from vauban.campaign.file.guests import guests
-from vauban.campaign.file.model import DefenceTable, FileModel
+from vauban.campaign.file.model import FileModel
+from vauban.campaign.file.target import DefenceTable
 from vauban.data import Rows
 from vauban.defences import Defence, Design
 from vauban.defences import find as registered

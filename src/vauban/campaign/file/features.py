@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
-from vauban.campaign.file.model import FeaturesTable
+from vauban.campaign.file.threat import FeaturesTable
 from vauban.data import Rows
 from vauban.errors import BadPlan, nearest
 from vauban.geometry.tables import check_rows

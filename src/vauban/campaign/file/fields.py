@@ -147,6 +147,10 @@ def _class(value: Any) -> Any:
 WORD = {"type": "string", "pattern": r"\S"}
 CLASS = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]}
 
+Count = Annotated[int, Field(ge=1)]
+"""A whole number, 1 or more."""
+Seed = Annotated[int, Field(ge=0)]
+"""A whole number, 0 or more."""
 Fraction = Annotated[float | str, BeforeValidator(_fraction), WithJsonSchema(SUM)]
 """A number, or an exact fraction such as "8/255"."""
 Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_share)]

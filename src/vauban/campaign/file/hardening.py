@@ -9,9 +9,11 @@ from typing import Any
 from vauban.attacks import Attack
 from vauban.campaign.file.apart import check_apart, like
 from vauban.campaign.file.attackers import bound_attack, threat_of
-from vauban.campaign.file.model import FileModel, HardenTable, MethodTable, ThreatTable
+from vauban.campaign.file.harden import HardenTable, MethodTable
+from vauban.campaign.file.model import FileModel
 from vauban.campaign.file.plan import Loader
 from vauban.campaign.file.source import Source
+from vauban.campaign.file.threat import ThreatTable
 from vauban.data import Rows
 from vauban.defences.training import Manner, Method, Recipe
 from vauban.defences.training import find as registered

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from vauban.campaign.behind import BEHIND
 from vauban.campaign.file.locate import Where
-from vauban.campaign.file.model import DataTable, FileModel, GoalTable, ThreatTable
+from vauban.campaign.file.model import FileModel
+from vauban.campaign.file.target import DataTable
+from vauban.campaign.file.threat import GoalTable, ThreatTable
 from vauban.threat import exact
 
 TEXT_TARGET = ("encode", "normalised")

@@ -14,12 +14,13 @@ from vauban.campaign.file.attackers import sieges_of
 from vauban.campaign.file.classes import class_index
 from vauban.campaign.file.defended import defended
 from vauban.campaign.file.guests import guests
-from vauban.campaign.file.model import DataTable, FileModel, ModelTable, SurrogateTable, TargetTable, TrainTable
-from vauban.campaign.file.read import check_names
+from vauban.campaign.file.model import FileModel
+from vauban.campaign.file.read import settled
 from vauban.campaign.file.resolved import resolved_of
 from vauban.campaign.file.source import Source
+from vauban.campaign.file.target import DataTable, ModelTable, TargetTable
+from vauban.campaign.file.threat import SurrogateTable, TrainTable
 from vauban.campaign.plan import Plan
-from vauban.campaign.record import Promise
 from vauban.data import Rows, load_data
 from vauban.errors import BadTarget
 from vauban.target import Surrogate, Target, Torch, load_target
@@ -157,15 +158,13 @@ def plan_of(model: FileModel, path: str | Path | None = None, *, trust_pickle: b
     Raises:
         BadPlan, BadData, BadTarget, NotGranted: something in it cannot be carried out; with file, line and key.
     """
-    source = model.source if path is None else Source(Path(path), model.source.raw, model.source.lines)
-    check_names(model)
+    source, promises = settled(model, path)
     loader = Loader(source, trust_pickle)
     data = loader.data(model.data, model.seed, "data")
     target = defended(loader, model, loader.target(model.target, data.classes, data), data)
     surrogates = {table.name: loader.surrogate(table, i, target, model.seed) for i, table in enumerate(model.surrogate)}
     samples = {i: loader.data(t.samples, model.seed, "threat", i, "samples") for i, t in enumerate(model.threat) if t.samples is not None}
     sieges = sieges_of(model, source, target, data, surrogates, samples)
-    promises = tuple(Promise(name, p.robust_accuracy, p.clean_accuracy) for name, p in model.promise.items())
     return Plan(
         title=model.title or f"{target.name} on {data.name}",
         target=target,

@@ -11,6 +11,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from vauban.campaign.file.harden import HardenTable, MethodTable
 from vauban.campaign.file.http import (
     AnswerTable,
     AuthorisationTable,
@@ -25,24 +26,12 @@ from vauban.campaign.file.http import (
 )
 from vauban.campaign.file.kinds import check_kinds, findings_of
 from vauban.campaign.file.locate import Where, line_at, lines_of
-from vauban.campaign.file.model import (
-    AttackTable,
-    ContenderTable,
-    DataTable,
-    DefenceTable,
-    FeaturesTable,
-    FileModel,
-    GoalTable,
-    HardenTable,
-    MatrixTable,
-    MethodTable,
-    PromiseTable,
-    RunTable,
-    SurrogateTable,
-    TargetTable,
-    ThreatTable,
-)
+from vauban.campaign.file.matrix import ContenderTable, MatrixTable
+from vauban.campaign.file.model import FileModel, PromiseTable, RunTable
 from vauban.campaign.file.source import ARRAYS, Source
+from vauban.campaign.file.target import DataTable, DefenceTable, TargetTable
+from vauban.campaign.file.threat import AttackTable, FeaturesTable, GoalTable, SurrogateTable, ThreatTable
+from vauban.campaign.record import Promise
 from vauban.errors import BadPlan, VaubanError, nearest
 
 TABLES: dict[str, type[BaseModel]] = {
@@ -118,6 +107,17 @@ def parsed(text: str, path: Path) -> Source:
         message, line = _syntax(str(error), text)
         raise BadPlan(f"{path}:{line}: not TOML: {message}") from error
     return Source(path, raw, lines_of(text))
+
+
+def settled(model: FileModel, path: str | Path | None) -> tuple[Source, tuple[Promise, ...]]:
+    """Where a file lies, by default where it was read from, and what it promises; its names are checked, for code may have made it.
+
+    Raises:
+        BadPlan: as `check_names`.
+    """
+    check_names(model)
+    source = model.source if path is None else Source(Path(path), model.source.raw, model.source.lines)
+    return source, tuple(Promise(name, p.robust_accuracy, p.clean_accuracy) for name, p in model.promise.items())
 
 
 def check_names(model: FileModel) -> None:

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 from vauban.attacks import Attack
 from vauban.attacks.trained import Trained
-from vauban.campaign.file.model import DefenceTable, FileModel, ModelTable, TargetTable
+from vauban.campaign.file.model import FileModel
+from vauban.campaign.file.target import DefenceTable, ModelTable, TargetTable
 from vauban.campaign.plan import Siege
 from vauban.data import Rows, fingerprint
 from vauban.target import Surrogate, Target

@@ -14,11 +14,11 @@ from vauban.attacks.text.suite import text_suite
 from vauban.campaign.file.classes import class_index
 from vauban.campaign.file.guests import guests
 from vauban.campaign.file.kinds import NUMBER_DATA, NUMBER_TARGET
-from vauban.campaign.file.model import AttackTable, FileModel, GoalTable, ThreatTable
-from vauban.campaign.file.read import check_names
+from vauban.campaign.file.model import FileModel
+from vauban.campaign.file.read import settled
 from vauban.campaign.file.source import Source
+from vauban.campaign.file.threat import AttackTable, GoalTable, ThreatTable
 from vauban.campaign.plan import Siege
-from vauban.campaign.record import Promise
 from vauban.campaign.text.plan import TextPlan, doubled
 from vauban.data.texts import Texts, load_texts
 from vauban.doors.text import Normalised, TextTarget
@@ -35,24 +35,13 @@ MAX_ROWS = 256
 
 
 def text_plan_of(model: FileModel, path: str | Path | None = None, *, trust_pickle: bool = False) -> TextPlan:
-    """A campaign file about texts with everything in it loaded and bound, ready to run.
-
-    Args:
-        model: the file, checked.
-        path: where it lies; by default where it was read from.
-        trust_pickle: whether pickled models may be read, which can run any code.
-
-    Raises:
-        BadPlan, BadData, BadTarget, NotGranted: something in it cannot be carried out; with file, line and key.
-    """
-    source = model.source if path is None else Source(Path(path), model.source.raw, model.source.lines)
-    check_names(model)
+    """A campaign file about texts with everything in it loaded and bound, ready to run: arguments and errors as of `plan.plan_of`."""
+    source, promises = settled(model, path)
     data = _data(model, source)
     target = _target(model, source, data, trust_pickle)
     makers = [_Maker(source, i, target, data) for i in range(len(model.threat))]
     both = model.target.normalised is None
     sieges = tuple(s for maker, table in zip(makers, model.threat, strict=True) for s in maker.sieges(table, both=both))
-    promises = tuple(Promise(name, p.robust_accuracy, p.clean_accuracy) for name, p in model.promise.items())
     return TextPlan(
         title=model.title or f"{target.name} on {data.name}",
         target=target,

@@ -12,8 +12,9 @@ from pathlib import Path
 from vauban.attacks import Attack
 from vauban.campaign.file.attackers import bound_attack
 from vauban.campaign.file.hardening import hardening_of
-from vauban.campaign.file.model import AttackTable, FileModel
+from vauban.campaign.file.model import FileModel
 from vauban.campaign.file.plan import plan_of
+from vauban.campaign.file.threat import AttackTable
 from vauban.campaign.matrix.cells import Cells, Tell
 from vauban.campaign.matrix.contenders import Contender, contenders_of, matrix_table
 from vauban.campaign.matrix.cost import inference, memory

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from vauban.campaign.cards import DataCard, DefenceCard, TargetCard, ThreatCard
 from vauban.campaign.plan import Plan
-from vauban.campaign.record import DataCard, DefenceCard, TargetCard, ThreatCard
 from vauban.campaign.run.survey import Survey
 from vauban.geometry import space_of
 from vauban.target.around import worn_by

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vauban.campaign.behind import BEHIND
-from vauban.campaign.record import DataCard, Record, TargetCard, write_atomically
+from vauban.campaign.cards import DataCard, TargetCard
+from vauban.campaign.record import Record, write_atomically
 from vauban.campaign.run.besiege import labels_of
 from vauban.campaign.run.events import AttackFinished, ChunkFinished, ChunkStarted, Finished, Opened, Progress, SiegeStarted, quiet
 from vauban.campaign.run.folder import RunFolder, found_in, new_folder, write_plan

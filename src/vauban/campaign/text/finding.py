@@ -8,10 +8,11 @@ from typing import cast
 
 import torch
 
+from vauban.campaign.cards import ThreatCard
 from vauban.campaign.doubts import Scene
 from vauban.campaign.doubts.evidence import access_not_used, time_limit, too_few_rows, unverified
 from vauban.campaign.plan import Plan
-from vauban.campaign.record import Curve, Doubt, Finding, Promise, ThreatCard, pack_bits, pack_ids
+from vauban.campaign.record import Curve, Doubt, Finding, Promise, pack_bits, pack_ids
 from vauban.campaign.run.accounts import ledger
 from vauban.campaign.run.finding import anytime, attack_results, by_values, confusion, denominator
 from vauban.campaign.text.siege import Fought, radii
