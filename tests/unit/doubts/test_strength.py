@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import vauban
-from vauban.attacks import fgsm, fmn, pgd
+from vauban.attacks import fgsm, fmn, pgd, uniform_noise
 from vauban.campaign.doubts.probe import once, probe_of
 from vauban.campaign.doubts.trace import trace
 
@@ -85,6 +85,40 @@ def test_a_refusal_without_gradient_is_doubted(names: Names, soft: bool, doubted
     target = vauban.Torch(Refuses(soft=soft), outputs="logits", reject=2)
     found = names(target, 0.2, data=(x, torch.zeros(60, dtype=torch.long)), attacks=[pgd(loss="margin", steps=100)])
     assert ("stopped-by-rejection" in found) is doubted
+
+
+class Strait(nn.Module):
+    """The boundary between the blobs with sound gradients, and a refusal around it that every way across must pass: there the margin, which is
+    the least of all leads, turns back."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        way = x.mean(1) - 0.5
+        return torch.stack([-8 * way, 8 * way, 3 - 30 * way.abs()], 1)
+
+
+@pytest.fixture
+def strait() -> vauban.Torch:
+    return vauban.Torch(Strait(), outputs="logits", reject=2)
+
+
+def test_an_unbounded_attack_is_led_past_a_refusal(names: Names, strait: vauban.Torch) -> None:
+    assert "unbounded-attack-fails" not in names(strait, 0.05, attacks=[pgd(steps=10, loss="selective")])
+
+
+def test_longer_climbs_are_led_past_a_refusal(names: Names, strait: vauban.Torch) -> None:
+    assert "more-steps-help" in names(strait, 0.3, attacks=[uniform_noise(tries=1)])
+    assert "more-steps-help" in names(strait, 0.3, attacks=[pgd(steps=10, step=0.01, loss="selective", start="clean")])
+
+
+def test_a_refusal_that_stopped_attacks_which_do_not_aim_past_it_is_doubted(names: Names, strait: vauban.Torch) -> None:
+    assert "stopped-by-rejection" in names(strait, 0.3, attacks=[pgd(steps=40, step=0.05)])
+    assert "stopped-by-rejection" not in names(strait, 0.3, attacks=[pgd(steps=40, step=0.05, loss="selective")])
+
+
+def test_a_climb_on_the_margin_of_a_target_that_cannot_reject_is_no_other_objective(found: Callable[..., Any], honest: nn.Module) -> None:
+    seen: list[Any] = []
+    found(honest, 0.05, attacks=[fmn(steps=5)], doubters=[lambda scene: seen.append(probe_of(scene).other_losses)])
+    assert seen == [[]], "the climb that stands in for the campaign's raises the margin, as fmn does"
 
 
 def test_a_trace_tells_what_an_attack_met(found: Callable[..., Any], honest: nn.Module) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vauban.attacks import Attack, find
+from vauban.attacks.parts.losses import LossName
 from vauban.campaign.doubts.scene import Scene
 from vauban.campaign.doubts.trace import Trace, trace
 from vauban.campaign.owed import NAIVE
@@ -33,6 +34,9 @@ MANY = {"l0": "fmn", "pixels": "fmn", "patch": "patch-pgd"}
 """The many-step attack of a kind of perturbation, where it is not PGD."""
 CLIMBS = ("pgd", "patch-pgd")
 """Those with the settings of PGD."""
+LEAD: LossName = "selective"
+"""What climbs raise where the campaign does not say: the margin; where the target can reject, first a wrong answer, then one that is accepted.
+The margin itself turns back there at a refusal that lies on the way."""
 
 
 class Probe:
@@ -99,9 +103,9 @@ class Probe:
 
     @property
     def many_steps(self) -> Attack:
-        """The many-step attack of this kind of perturbation. Where the target can reject, it first makes the answer wrong and
-        then accepted: cross-entropy is as content with a rejection as with a wrong answer."""
-        return self.stepping(loss="selective") if self.plan.target.reject is not None else self.stepping()
+        """The many-step attack of this kind of perturbation, as it comes. Where the target can reject, cross-entropy would be as content with a
+        rejection as with a wrong answer."""
+        return self.stepping() if self.plan.target.reject is None else self.stepping(loss=LEAD)
 
     def stepping(self, **settings: Any) -> Attack:
         """The many-step attack of this kind of perturbation with these settings of PGD; where it has none of the kind, with the steps alone."""
@@ -148,16 +152,19 @@ class Probe:
 
     @property
     def climb(self) -> Attack:
-        """The same; PGD on the margin where the campaign has none."""
-        if self.longest is not None:
-            return self.longest
-        return self.stepping(loss="margin")
+        """The same; PGD on the lead of a wrong answer where the campaign has none."""
+        return self.stepping(loss=LEAD) if self.longest is None else self.longest
 
     @property
     def other_losses(self) -> list[Attack]:
         """Short forms of the campaign's other attacks that follow gradients, one for each objective that the climb does not have."""
-        found = {_objective(a): once(a, SHORT) for a in self.siege.attacks if a.facts.access >= Access.GRADIENT and steps_of(a)}
-        return [a for objective, a in found.items() if objective != _objective(self.climb)]
+        found = {self._objective(a): once(a, SHORT) for a in self.siege.attacks if a.facts.access >= Access.GRADIENT and steps_of(a)}
+        return [a for objective, a in found.items() if objective != self._objective(self.climb)]
+
+    def _objective(self, attack: Attack) -> object:
+        """What an attack raises, as far as its settings say; attacks that say nothing have one of their own."""
+        loss = attack.settings.get("loss", attack.name)
+        return "margin" if loss == LEAD and self.plan.target.reject is None else loss
 
     @cached_property
     def climbed(self) -> Trace:
@@ -212,11 +219,6 @@ def once(attack: Attack, most: int | None = None) -> Attack:
     single = {name: 1 for name in ("restarts", "targets", "searches") if name in attack.settings}
     fewer = {} if most is None or not steps_of(attack) else {"steps": min(steps_of(attack), most)}
     return find(attack.name).bind(**{**attack.settings, **single, **fewer})
-
-
-def _objective(attack: Attack) -> object:
-    """What an attack raises, as far as its settings say; attacks that say nothing have one of their own."""
-    return attack.settings.get("loss", attack.name)
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ import torch
 
 from vauban.attacks import Attack, find
 from vauban.campaign.doubts.answers import steady
-from vauban.campaign.doubts.probe import CLIMBS, SHORT, Probe, once, probe_of, steps_of
+from vauban.campaign.doubts.probe import CLIMBS, LEAD, SHORT, Probe, once, probe_of, steps_of
 from vauban.campaign.doubts.scene import Scene
 from vauban.campaign.record import Doubt
 from vauban.threat import Access
@@ -41,7 +41,7 @@ def unbounded_attack_fails(scene: Scene) -> Doubt | None:
 def _unbounded(probe: Probe) -> Attack:
     if probe.siege.threat.perturbation.kind == "l0":
         return find("jsma").bind(steps=max(math.ceil(math.prod(probe.plan.data.shape) / 2), 1))
-    return probe.stepping(steps=100, step=0.05, loss="margin")
+    return probe.stepping(steps=100, step=0.05, loss=LEAD)
 
 
 def more_steps_help(scene: Scene) -> Doubt | None:
@@ -66,7 +66,7 @@ def _longer(probe: Probe) -> Attack:
         return probe.stepping(steps=400)
     steps = steps_of(probe.climb)
     step: float = probe.climb.settings["step"] if probe.climb.name in (*CLIMBS, "bim") else 0.1
-    return once(probe.stepping(steps=min(4 * steps, max(2 * steps, 200)), step=max(step / 2, 1 / steps), loss="margin"))
+    return once(probe.stepping(steps=min(4 * steps, max(2 * steps, 200)), step=max(step / 2, 1 / steps), loss=LEAD))
 
 
 def loss_still_rising(scene: Scene) -> Doubt | None:
@@ -142,11 +142,7 @@ def stopped_by_rejection(scene: Scene) -> Doubt | None:
     blind, fell = _unseen_refusals(probe)
     if blind < enough(probe) and fell < enough(probe):
         return None
-    why = (
-        f"on {blind} of them the refusal has no gradient"
-        if blind >= fell
-        else f"{fell} of them fall to an attack on the margin, which it is part of"
-    )
+    why = f"on {blind} of them the refusal has no gradient" if blind >= fell else f"{fell} of them fall to an attack that is led past it"
     return Doubt(
         "stopped-by-rejection",
         f"{refused} of {len(probe.survivors)} sampled rows that withstood the campaign would have fallen, had the target not refused to answer; "
@@ -162,5 +158,5 @@ def _unseen_refusals(probe: Probe) -> tuple[int, int]:
     with o.attacking("refusal-check", probe.climb.facts.access):
         _, gradient = o.ascend(o.project(points.to(o.x)), lambda aim, z: -z[:, reject])
     blind = (gradient.flatten(1) == 0).all(1)
-    fell = probe.broken(probe.stepping(loss="margin"), rows=rows)
+    fell = probe.broken(probe.stepping(loss=LEAD), rows=rows)
     return int(blind.sum()), int(fell.sum())
