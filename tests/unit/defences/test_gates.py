@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small_training import plainly_trained, recipe, stripes
@@ -135,9 +137,24 @@ def learnt(trained_on: float, held: float) -> list[Epoch]:
 def test_a_gap_to_the_rows_trained_on_that_is_no_chance_is_robust_overfitting(
     trained_on: float, held: float, rows: int, told: bool
 ) -> None:
-    said = remembered(learnt(trained_on, held), 1, rows)
+    said = remembered(learnt(trained_on, held), 1, 1, rows)
     assert bool(said) is told
     assert not told or f"{trained_on:.1%} of rows trained on" in said
+
+
+def test_robust_overfitting_names_the_epoch_that_is_kept_and_the_one_that_could_have_been() -> None:
+    assert "; epoch 1 is kept; use" in remembered(learnt(0.9, 0.4), 1, 1, 512)
+    assert '; the last epoch is kept, as was asked for, and keep = "best" would keep epoch 0; use' in remembered(
+        learnt(0.9, 0.4), 1, 0, 512
+    )
+
+
+def test_of_epochs_that_are_equal_the_first_is_the_best() -> None:
+    """Training that gained nothing leaves the model as it came."""
+    assert best_of(history(0.3, 0.3, 0.3), Even()) == 0  # type: ignore[arg-type]
+    assert best_of(history(0.1, 0.3, 0.2, 0.3), Even()) == 1  # type: ignore[arg-type]
+    cleaner = [*history(0.1, 0.3), Epoch(2, 0.95, 0.3, 0.3, 1.0, 1.0, 1.0)]
+    assert best_of(cleaner, Even()) == 2  # type: ignore[arg-type]
 
 
 def test_rows_learnt_by_heart_are_told_and_the_best_epoch_is_kept(threat: Threat, inner: Attack) -> None:
@@ -151,9 +168,16 @@ def test_rows_learnt_by_heart_are_told_and_the_best_epoch_is_kept(threat: Threat
             layer.reset_parameters()  # type: ignore[operator]
     tiny = Threat("t", Ball(0.002))
     target = Torch(model, outputs="logits", mean=0.5, std=0.04)
-    result = harden(target, (x, noise), tiny, inner, recipe(epochs=40, lr=0.02, weight_decay=0.0, ramp=0.0, clip=0.0))
+    came = {name: t.clone() for name, t in model.state_dict().items()}
+    loose = recipe(epochs=40, lr=0.02, weight_decay=0.0, ramp=0.0, clip=0.0)
+    result = harden(target, (x, noise), tiny, inner, loose)
     assert "robust overfitting" in result.notes[0]
     assert f"epoch {result.best} is kept" in result.notes[0]
     assert result.after.pgd == max(e.pgd for e in result.history)
+    model.load_state_dict(came)
+    last = harden(target, (x, noise), tiny, inner, replace(loose, epochs=30, lr=0.003, keep="last"))
+    assert last.best == 30 and not last.stopped
+    best = max(last.history, key=lambda e: e.rank).number
+    assert f'the last epoch is kept, as was asked for, and keep = "best" would keep epoch {best};' in last.notes[0]
     sound = harden(plainly_trained(), (x, y), threat, inner, recipe(epochs=2))
     assert not sound.notes

@@ -87,7 +87,10 @@ class Probe:
 
 
 def best_of(history: Sequence[Epoch], probe: Probe) -> int:
-    """The epoch with the highest PGD accuracy, or of what the method chooses by, the cleaner of equals; a constant predictor never is."""
+    """The epoch with the highest PGD accuracy, or of what the method chooses by, the cleaner of equals; a constant predictor never is.
+
+    Of epochs that are equal in all of it, the first: training that gains nothing does not displace the model as it came.
+    """
     return max(history, key=lambda e: (not probe.constant(e), *e.rank)).number
 
 
@@ -115,11 +118,12 @@ def overfitted(history: Sequence[Epoch]) -> str:
     return ""
 
 
-def remembered(history: Sequence[Epoch], best: int, rows: int) -> str:
+def remembered(history: Sequence[Epoch], kept: int, best: int, rows: int) -> str:
     """Robust overfitting (Rice et al. 2020, arXiv:2002.11569): what is withstood on rows trained on, and not on others; empty where there is none.
 
     Args:
-        best: the epoch whose weights are kept.
+        kept: the epoch whose weights are kept.
+        best: the best one, which is kept unless the last is wanted.
         rows: how many were measured, of either kind.
     """
     last = history[-1]
@@ -129,9 +133,12 @@ def remembered(history: Sequence[Epoch], best: int, rows: int) -> str:
     chance = 2 * math.sqrt(2 * mean * (1 - mean) / rows)
     if last.trained_on - last.pgd <= max(GAP, chance):
         return ""
+    which = (
+        f"epoch {kept} is kept" if kept == best else f'the last epoch is kept, as was asked for, and keep = "best" would keep epoch {best}'
+    )
     return (
         f"robust overfitting: in epoch {last.number}, {last.trained_on:.1%} of rows trained on withstand PGD and {last.pgd:.1%} of held-out "
-        f"rows; epoch {best} is kept; use more rows, augmentation (shift, mirror), awp or ema, or fewer epochs"
+        f"rows; {which}; use more rows, augmentation (shift, mirror), awp or ema, or fewer epochs"
     )
 
 

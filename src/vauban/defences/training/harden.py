@@ -221,7 +221,7 @@ class Training:
     def _told(self, now: Progress, keep: Checkpoint | None, resumed: int) -> Hardened:
         costs = [e.cost for e in now.history if e.cost is not None]
         weights, cost = None if keep is None else keep.weights, fmean(costs) if costs else 1.0
-        note = remembered(now.history, now.best, int(self.probe.concerned.sum()))
+        note = remembered(now.history, now.best, best_of(now.history, self.probe), int(self.probe.concerned.sum()))
         return Hardened(weights, now.history, now.best, cost, now.stopped, resumed, (note,) if note else ())
 
     def _tick(self, epoch: int, step: int, loss: float, measured: Epoch | None = None) -> None:
