@@ -76,13 +76,21 @@ def proven(line: Line) -> list[str]:
             str(line["contradicted"]), figure(line["cost"], 2), f"{line['seconds']:.0f}"]  # fmt: skip
 
 
-ENSEMBLES = ("target", "rows", "clean", "robust", "95 %", "training over plain")
+ENSEMBLES = ("trained", "target", "rows", "clean", "robust", "95 %", "training over plain")
 
 
 def stood(line: Line) -> list[str]:
     """How one target stood under the joint attack."""
     span = f"{100 * line['low']:.1f} to {100 * line['high']:.1f}"
-    return [line["target"], str(line["n"]), f"{100 * line['clean']:.1f} %", f"{100 * line['robust']:.1f} %", span, figure(line["cost"], 2)]
+    return [
+        line["trained"],
+        line["target"],
+        str(line["n"]),
+        f"{100 * line['clean']:.1f} %",
+        f"{100 * line['robust']:.1f} %",
+        span,
+        figure(line["cost"], 2),
+    ]
 
 
 def carried(line: Line) -> list[list[str]]:

@@ -7,11 +7,12 @@ import os
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers import as_user, free_port, start, until
 
 from vauban.guard.keys import Keys, make_keys
 from vauban.guard.storage import Store
@@ -19,37 +20,14 @@ from vauban.guard.storage import Store
 NEEDED = "apt-get install postgresql redis-server"
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
-def as_user(*command: str) -> list[str]:
-    """PostgreSQL does not run as root."""
-    return ["runuser", "-u", "postgres", "--", *command] if os.geteuid() == 0 else list(command)
-
-
-def until(ready: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Wait until something is ready."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if ready():
-            return
-        time.sleep(0.05)
-    raise TimeoutError(f"{what} did not start in {seconds} s")
-
-
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int, Path]]:
+def postgres_server() -> Iterator[tuple[Path, int, Path]]:
     """The folder of PostgreSQL's programs, the port and the data folder of a server that the tests started."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs:
         pytest.skip(f"PostgreSQL is not installed: {NEEDED}")
-    binaries, folder, port = programs[-1], tmp_path_factory.mktemp("postgres"), free_port()
-    for part in (folder, *folder.parents[:2]):
-        part.chmod(0o755)
+    # not in pytest's own folder, which every pytest that begins closes to other users
+    binaries, folder, port = programs[-1], Path(tempfile.mkdtemp(prefix="vauban-postgres-")), free_port()
     data = folder / "data"
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
@@ -57,13 +35,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
     start(binaries, data, port)
     yield binaries, port, data
     subprocess.run(as_user(str(binaries / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"), check=False, capture_output=True)
-
-
-def start(binaries: Path, data: Path, port: int) -> None:
-    """Start the server that has its data there, and wait for it."""
-    options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1 -c max_connections=200 -c fsync=off"  # what is killed here is no machine
-    command = as_user(str(binaries / "pg_ctl"), "-D", str(data), "-o", options, "-l", str(data / "log"), "-w", "start")
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 MADE = itertools.count(1)

@@ -8,9 +8,9 @@ import pytest
 from phones import HOME, Phone, World, world
 from sqlalchemy import select
 
-from vauban.guard.limits import block, locked, release
+from vauban.guard.limits import block, fills, locked, release
 from vauban.guard.limits.log import unpacked
-from vauban.guard.limits.reserve import hold, key_of, reserve, scopes_of
+from vauban.guard.limits.reserve import hold, reserve, scopes_of
 from vauban.guard.limits.tables import attempts, limits, locks
 from vauban.guard.refusal import Code, Refused
 
@@ -108,15 +108,30 @@ def test_an_account_of_one_party_is_not_that_of_another_but_a_key_is_one_device_
     assert bank.account != shop.account and bank.device == shop.device
 
 
-def test_scopes_that_are_nearly_full_are_told_to_the_service(sqlite_url: str, tmp_path: Path) -> None:
-    here = world(sqlite_url, tmp_path, lockout=NO_LADDER, limits={"everyone": {"count": 5, "window": "24h"}})
-    told = [here.tries(phone, here.open(phone)).near for phone in (Phone() for _ in range(5))]
-    assert told == [(), (), (), ("everyone",), ("everyone",)]
+def test_ceilings_that_all_share_are_told_before_they_are_reached(url: str, tmp_path: Path) -> None:
+    here = world(
+        url, tmp_path, lockout=NO_LADDER, limits={"everyone": {"count": 5, "window": "24h"}, "party": {"count": 4, "window": "1h"}}
+    )
+
+    def near() -> list[tuple[str, int]]:
+        with here.store.read() as tx:
+            return [(fill.name, fill.used) for fill in fills(tx, here.config.limits, ["bank", "shop"]) if fill.near]
+
+    told = []
+    for party in ("bank", "bank", "shop", "bank"):
+        told.append(near())
+        here.attempt(Phone(), party=party)
+    assert told == [[], [], [], []]
+    assert near() == [("everyone", 4)]
+    here.attempt(Phone(), party="bank")
+    assert near() == [("everyone", 5), ("bank", 4)]
+    here.wait(HOUR)
+    assert near() == [("everyone", 5)]
 
 
 def test_a_ceiling_in_the_millions_keeps_a_row_of_a_kilobyte(sqlite_url: str, tmp_path: Path) -> None:
     wide = {"count": 1_000_000, "window": "24h"}
-    here = world(sqlite_url, tmp_path, limits={name: wide for name in ("device", "account", "network", "party", "everyone")})
+    here = world(sqlite_url, tmp_path, limits=dict.fromkeys(("device", "account", "network", "party", "everyone"), wide))
     scopes = scopes_of(here.config.limits, "d", "a", "n", "bank")
     with here.store.write() as tx:
         for i in range(600):
@@ -210,6 +225,20 @@ def test_a_released_device_may_try_at_once(sqlite_url: str, tmp_path: Path) -> N
         here.attempt(phone)
     with here.store.write() as tx:
         assert release(tx, locked(tx)[0].device, "olivia") == 1
+    here.wait(1)
+    assert here.attempt(phone) is False
+
+
+def test_a_release_forgives_what_happened_since_the_lock_too(sqlite_url: str, tmp_path: Path) -> None:
+    here, phone = world(sqlite_url, tmp_path), Phone()
+    for _ in range(5):
+        here.attempt(phone)
+    with here.store.read() as tx:
+        device = locked(tx)[0].device
+    here.wait(1801)
+    assert [here.attempt(phone) for _ in range(4)] == [False] * 4
+    with here.store.write() as tx:
+        release(tx, device, "olivia")
     here.wait(1)
     assert here.attempt(phone) is False
 

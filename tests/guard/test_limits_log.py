@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vauban.guard.limits.log import BUCKETS, EXACT, Log, unpacked
@@ -42,6 +42,7 @@ def greedy(times: list[float], window: float, limit: int) -> list[float]:
 SCHEDULES = st.lists(st.integers(0, 4000).map(lambda q: q / 4), min_size=1, max_size=120).map(sorted)
 
 
+@settings(deadline=None)
 @given(SCHEDULES, st.integers(1, 12), st.integers(1, 200))
 @example([0.0] * 10 + [100.0] * 10, 10, 100)
 @example([99.75] * 10 + [100.0] * 10, 10, 100)
@@ -51,6 +52,7 @@ def test_no_window_anywhere_holds_more_than_the_limit_and_nothing_less_is_refuse
     assert passed == greedy(times, float(window), limit)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 4000).map(lambda q: q / 4), min_size=1, max_size=60), st.integers(1, 6), st.integers(1, 300))
 def test_a_clock_that_goes_back_a_little_gives_nobody_more(times: list[float], limit: int, window: int) -> None:
     log, stamps = Log(), []
@@ -69,6 +71,7 @@ def test_the_edge_of_a_fixed_window_doubles_nothing() -> None:
     assert most(passed, DAY) == 10
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 40_000).map(lambda q: q / 4), min_size=1, max_size=40).map(sorted), st.integers(1, 60))
 def test_a_ceiling_in_buckets_never_lets_more_through_than_an_exact_one_would(times: list[float], per: int) -> None:
     limit, window = EXACT + 1, 3600.0
@@ -90,6 +93,7 @@ def test_a_bucket_counts_at_most_one_part_in_96_of_the_window_too_long() -> None
     assert len(full.stamps) <= BUCKETS + 1
 
 
+@settings(deadline=None)
 @given(SCHEDULES, st.integers(1, 9), st.integers(1, 300))
 def test_the_wait_that_is_told_is_the_shortest_that_helps(times: list[float], limit: int, window: int) -> None:
     log = Log()

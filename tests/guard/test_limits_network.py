@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vauban.guard.limits import Networks, network_of
@@ -63,11 +63,13 @@ def test_a_trusted_proxy_is_believed_from_the_right_up_to_the_first_that_is_not(
     assert network_of("10.1.2.3", forwarded, TRUSTED) == network
 
 
+@settings(deadline=None)
 @given(st.lists(GARBAGE, max_size=6))
 def test_who_connects_itself_writes_whatever_it_likes_for_nothing(forwarded: list[str]) -> None:
     assert network_of(CLIENT, forwarded, TRUSTED) == "198.51.100.0/24"
 
 
+@settings(deadline=None)
 @given(st.lists(GARBAGE, max_size=6), st.booleans())
 def test_whatever_a_client_sends_through_a_proxy_the_proxys_own_word_counts(forwarded: list[str], apart: bool) -> None:
     """A proxy appends to the header that came, or adds one of its own."""
@@ -75,12 +77,14 @@ def test_whatever_a_client_sends_through_a_proxy_the_proxys_own_word_counts(forw
     assert network_of("10.1.2.3", headers, TRUSTED) == "198.51.100.0/24"
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_a_6to4_address_of_a_trusted_network_is_not_trusted(address: object) -> None:
     inside = ip_address("2002:0a01:0203::1")  # 6to4 for 10.1.2.3, which anybody on the internet may have
     assert network_of(str(inside), [str(address)], TRUSTED) == str(ip_network("2002:a01:203::/56"))
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_a_network_holds_its_address_and_256_or_2_to_the_72_others(address: object) -> None:
     told = ip_network(Networks().of(str(address)))

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from phones import Phone, p256
 
@@ -68,6 +68,7 @@ def test_a_token_of_another_guard_with_the_same_keys_is_not_taken() -> None:
     refused(Tokens(RING, "other").make(BEARER))
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(TOKEN) - 1), st.characters(codec="utf-8"))
 def test_one_changed_character_is_enough_to_be_refused(place: int, character: str) -> None:
     changed = TOKEN[:place] + character + TOKEN[place + 1 :]
@@ -75,6 +76,7 @@ def test_one_changed_character_is_enough_to_be_refused(place: int, character: st
         refused(changed)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(TOKEN)), st.text(max_size=5), st.integers(0, 5))
 def test_what_is_put_in_or_left_out_is_refused(place: int, more: str, less: int) -> None:
     changed = TOKEN[:place] + more + TOKEN[place + less :]
@@ -82,6 +84,7 @@ def test_what_is_put_in_or_left_out_is_refused(place: int, more: str, less: int)
         refused(changed)
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(max_size=300), st.binary(max_size=200).map(lambda b: f"v1.2.{b64(b)}.{b64(b[:32])}")))
 def test_whatever_comes_as_a_token_is_refused_and_nothing_else(told: str) -> None:
     refused(told)
@@ -195,6 +198,7 @@ def test_a_key_of_another_kind_is_a_bad_request(told: str) -> None:
     assert error.value.code is Code.BAD_REQUEST
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=120))
 def test_whatever_comes_as_a_key_is_a_bad_request(told: bytes) -> None:
     with pytest.raises(Refused) as error:
@@ -213,6 +217,7 @@ def test_a_receipt_is_a_json_web_signature_that_anybody_can_check() -> None:
     assert receipt(key, {"session_id": "s", "decision": "accept"}) == told
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_changed_receipt_is_none(data: st.DataObject) -> None:
     key = Ed25519PrivateKey.from_private_bytes(b"k" * 32)

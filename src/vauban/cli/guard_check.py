@@ -51,6 +51,7 @@ def command(
     said.write(
         [{"recommendation": r.recommendation, "question": r.question, "held": r.held.value, "evidence": r.evidence} for r in rulings]
     )
-    rows = [[f"{r.recommendation} {RECOMMENDATIONS[r.recommendation]}", r.question, r.held.value, r.evidence] for r in rulings]
-    said.table(("recommendation", "question", "", "evidence"), rows)
+    for number, words in RECOMMENDATIONS.items():
+        said.say(f"\n{number}. {words}")
+        said.table(("", "", "evidence"), [[r.held.value, r.question, r.evidence] for r in rulings if r.recommendation == number])
     return exit_code(rulings)

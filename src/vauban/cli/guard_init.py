@@ -11,7 +11,7 @@ import typer
 
 from vauban.cli.output import Output
 
-FILE = '''# A guard for a security-critical classifier. What is not written here is the banking recommendation.
+FILE = """# A guard for a security-critical classifier. What is not written here is the banking recommendation.
 name = "guard"
 database = "sqlite:///guard.db"          # on several machines: "postgresql+psycopg://guard@db/guard"
 keys = "keys"
@@ -54,7 +54,7 @@ key_sha256 = "{backend}"
 name = "operator"
 role = "approver"
 key_sha256 = "{operator}"
-'''
+"""
 
 
 def new_key() -> tuple[str, str]:
@@ -82,7 +82,7 @@ def init(
         raise BadGuard(f"{file}: exists already; it is not written over")
     made = make_keys(folder / "keys")
     (backend, backend_hash), (operator, operator_hash) = new_key(), new_key()
-    file.write_text(FILE.format(backend=backend_hash, operator=operator_hash), encoding="utf-8")
+    file.write_text(FILE.replace("{backend}", backend_hash).replace("{operator}", operator_hash), encoding="utf-8")
     (folder / "models").mkdir(exist_ok=True)
 
     said.write({"file": str(file), "backend": backend, "operator": operator, "receipts": raw(made.public).hex()})

@@ -24,7 +24,7 @@ def group() -> typer.Typer:
     from vauban.cli import guard_models_state as state
 
     app = typer.Typer(help="Sign models, put them together, and say which are in service.", no_args_is_help=True, rich_markup_mode=None)
-    for name, verb in {"key": key, "trust": trust, "sign": sign, "bundle": bundle, "approve": approve, **state.VERBS}.items():
+    for name, verb in {"key": key, "trust": trust, "sign": sign, "bundle": bundle, "approve": approve, "cost": cost, **state.VERBS}.items():
         app.command(name)(guarded(verb))
     return app
 
@@ -151,6 +151,41 @@ def approve(
     document = approved(read_document(path), read_publisher(key))
     write_document(path, document)
     Output.of(ctx).say(f"{path}: signed by {', '.join(document['signatures'])}")
+
+
+def cost(
+    ctx: typer.Context,
+    run: Annotated[Path, typer.Argument(help="The run folder of an audit of what is to be served.")],
+    *,
+    threat: Annotated[str, typer.Option(help="The threat of an attacker who sees accept or reject.")],
+    share: Annotated[float, typer.Option(help="Of the rows that must be broken.", min=0, max=1)] = 0.1,
+    devices: Annotated[int, typer.Option(help="Devices that an attacker is thought to have.", min=1)] = 10,
+    config: Config = Path("guard.toml"),
+) -> int:
+    """What our own attacks needed, and the days that leaves an ensemble: two lines for [models] of the guard's file.
+
+    Exit code 3 if the audit asked too little to tell.
+    """
+    from vauban.campaign.record import Record
+    from vauban.errors import BadGuard, nearest
+    from vauban.guard.config import read_guard
+    from vauban.guard.rotation.budget import allowed_days
+    from vauban.guard.rotation.cost import attack_cost
+
+    out, record, file = Output.of(ctx), Record.read(run), read_guard(config)
+    if threat not in {f.name for f in record.findings}:
+        raise BadGuard(f"{run}: has no threat {threat!r}; {nearest(threat, [f.name for f in record.findings])}")
+    found = attack_cost(record[threat], share)
+    days = allowed_days(file.models.model_copy(update={"attack_cost": found.questions, "attack_devices": devices}), file.limits)
+    out.write({"attack_cost": found.questions, "reached": found.reached, "attack_devices": devices, "days": days})
+    if not found.reached:
+        told = f"{found.broken} of {found.rows} rows were broken by up to {found.questions} questions, fewer than {100 * share:g}%"
+        out.say(f"{told}: what it costs is not known; audit with more `queries`")
+        return 3
+    out.say(f"# {found.broken} of {found.rows} rows were broken, {100 * share:g}% of all by this many questions")
+    out.say(f"attack_cost = {found.questions}\nattack_devices = {devices}")
+    out.say(f"# an ensemble then serves {days:.1f} days")
+    return 0
 
 
 def errors_told(out: Output, live: Errors, attacks: dict[str, Errors]) -> None:

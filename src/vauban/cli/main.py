@@ -15,7 +15,7 @@ import typer
 from vauban.cli.edge import guarded
 from vauban.cli.output import Output
 
-VERBS = ("init", "check", "audit", "show", "gate", "diff", "judge", "harden", "certify", "matrix", "list")
+VERBS = ("init", "check", "audit", "show", "gate", "diff", "judge", "harden", "certify", "matrix", "serve", "guard", "list")
 """In the order of the help; those whose file is here are offered."""
 GLOBAL = ("--plain", "--json", "-q", "--quiet")
 """Options of every verb, which may stand before it or after it."""
@@ -53,7 +53,11 @@ def application(verbs: tuple[str, ...] = VERBS) -> typer.Typer:
     app.callback()(_globals)
     for verb in verbs:
         if find_spec(f"vauban.cli.{verb}") is not None:
-            app.command(verb)(guarded(import_module(f"vauban.cli.{verb}").command))
+            module = import_module(f"vauban.cli.{verb}")
+            if hasattr(module, "group"):
+                app.add_typer(module.group(), name=verb)
+            else:
+                app.command(verb)(guarded(module.command))
     return app
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -28,10 +28,12 @@ class Device:
     Attributes:
         name: for guards where devices have names; the key is used where they have keys.
         key: what it signs with.
+        clock: its seconds since 1970.
     """
 
     name: str = field(default_factory=lambda: secrets.token_hex(8))
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate, repr=False)
+    clock: Callable[[], float] = field(default=time.time, repr=False)
 
     @property
     def public(self) -> str:
@@ -40,7 +42,7 @@ class Device:
 
     def headers(self, session: Session, image: bytes, *, signed: bool = True) -> dict[str, str]:
         """The headers of one attempt."""
-        nonce, now = secrets.token_urlsafe(16), int(time.time())
+        nonce, now = secrets.token_urlsafe(16), int(self.clock())
         said = message("POST", ATTEMPTS, session.session_id, nonce, now, sha256(image).hexdigest())
         found = {
             "Authorization": f"Bearer {session.token}",

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from vauban.guard.alerts.tables import OPEN, alerts, deliveries
 from vauban.guard.ledger.chain import ACTS, CHECKPOINT, heads, records
 from vauban.guard.limits.tables import locks
-from vauban.guard.rotation.roster import serving
+from vauban.guard.rotation.roster import every, serving
 from vauban.guard.rotation.tables import State
 from vauban.guard.storage import Store, Transaction
 from vauban.guard.watch.tables import clusters, inbox, monitors
@@ -70,7 +70,8 @@ def _ledger(tx: Transaction) -> list[Gauge]:
 
 def _watch(tx: Transaction) -> list[Gauge]:
     rows = tx.run(select(monitors.c.name, monitors.c.log_e).where(monitors.c.name.contains(":") | monitors.c.name.in_(("near", "outside"))))
-    found = {str(name): log_e / math.log(10) for name, log_e in rows if not name.startswith("histogram:")}
+    names = {e.id: e.name for e in every(tx)}
+    found = {_named(str(name), names): log_e / math.log(10) for name, log_e in rows if not name.startswith("histogram:")}
     alarmed = tx.run(select(func.count()).where(clusters.c.alarmed)).scalar_one()
     behind = tx.run(select(func.count()).select_from(inbox)).scalar_one()
     return [
@@ -78,6 +79,12 @@ def _watch(tx: Transaction) -> list[Gauge]:
         Gauge("vauban_clusters_in_alarm", "Clusters of near-duplicates in alarm.", "", {"": float(alarmed)}),
         Gauge("vauban_watch_inbox", "Attempts that monitors have not counted yet.", "", {"": float(behind)}),
     ]
+
+
+def _named(monitor: str, names: Mapping[str, str]) -> str:
+    """A monitor of an ensemble, with its name in place of its id."""
+    kind, colon, of = monitor.partition(":")
+    return kind + colon + names.get(of, of)
 
 
 def _ensembles(tx: Transaction) -> list[Gauge]:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from vauban.errors import BadLedger, GuardDown
 from vauban.guard.alerts.board import alert
 from vauban.guard.alerts.webhooks import Sender, hooks_of
+from vauban.guard.limits import fills
 from vauban.guard.rotation.moves import Rotation
 from vauban.guard.rotation.tick import Keeper as Roller
 from vauban.guard.service import Guard
+from vauban.guard.sessions import forget
 from vauban.guard.watch.expire import expire
 from vauban.guard.watch.monitors import monitors_of
 from vauban.guard.watch.tick import tick
@@ -64,12 +66,23 @@ def common(guard: Guard) -> list[Task]:
     roller = Roller(guard.roster, rotation, alert)  # type: ignore[arg-type]
     sender = Sender(store, config.name, hooks_of(config.webhook))
     anchor = config.beside(config.ledger.anchor)
+
+    def ceilings() -> None:
+        parties = [party.name for party in config.relying_party]
+        with store.read() as tx:
+            near = [fill for fill in fills(tx, config.limits, parties) if fill.near]
+        for fill in near:
+            with store.write() as tx:
+                alert(tx, f"ceiling/{fill.name}", "warning", {"used": fill.used, "of": fill.ceiling.count, "window": fill.ceiling.window})
+
     return [
         Task("monitors", 1.0, lambda: tick(store, followers, guard.watch.alarm, alert)),  # type: ignore[arg-type]
         Task("roll-out", 5.0, roller.tick),
         Task("ledger", config.ledger.checkpoint, lambda: guard.ledger.checkpoint(store, anchor, 0.9 * config.ledger.checkpoint)),
         Task("webhooks", 1.0, sender.pump),
+        Task("ceilings", 60.0, ceilings),
         Task("expiry", 60.0, lambda: expire(store, config.watch.keep)),
+        Task("sessions", 60.0, lambda: forget(store)),
     ]
 
 

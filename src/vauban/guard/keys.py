@@ -142,8 +142,7 @@ def _publishers(folder: Path) -> dict[str, Ed25519PublicKey]:
 
 def _read(path: Path) -> dict[str, bytes]:
     try:
-        if path.stat().st_mode & 0o077:
-            raise BadGuard(f"{path}: others than its owner may read it; chmod 600 {path}")
+        open_to_others = path.stat().st_mode & 0o077
         told = json.loads(path.read_text(encoding="ascii"))
         found = {str(name): bytes.fromhex(value) for name, value in told.items()}
     except FileNotFoundError as error:
@@ -152,6 +151,8 @@ def _read(path: Path) -> dict[str, bytes]:
         raise BadGuard(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, AttributeError, TypeError) as error:
         raise BadGuard(f"{path}: is no key file") from error
+    if open_to_others:
+        raise BadGuard(f"{path}: others than its owner may read it; chmod 600 {path}")
     if not found or any(len(value) != SIZE for value in found.values()):
         raise BadGuard(f"{path}: a key of {SIZE} bytes is expected")
     return found

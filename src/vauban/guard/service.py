@@ -177,7 +177,7 @@ class Guard:
             votes = {v.model: v.accept for v in verdict.votes}
             self.admission.settle(tx, admitted, accept, scores, votes, recall.flags, time.perf_counter() - began)
             self.watch.record(tx, admitted, seen, recall, verdict)
-            compare(tx, accept, shadow)
+            compare(tx, verdict.accept, shadow)
             self.ledger.append(tx, "decision", {
                 "attempt": admitted.attempt, "session": admitted.session, "seq": admitted.seq, "party": admitted.party, "device": admitted.device,
                 "accept": accept, "ensemble": admitted.ensemble, "scores": scores, "flags": list(recall.flags), "image": seen.digest,

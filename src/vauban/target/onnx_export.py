@@ -18,14 +18,14 @@ from vauban.target.outputs import tensor_of
 from vauban.target.torch import Torch
 
 CLOSE = 1e-4
-"""How far scores may lie apart, as a share of the span of a row's scores (of probabilities: at all)."""
+"""How far scores may lie apart, as a share of a row's largest (of probabilities: at all); their span is next to nothing where it is undecided."""
 INPUT, OUTPUT = "x", "output"
 
 
 def export_onnx(target: Torch, x: Tensor, path: Path) -> None:
     """Write the model, with its normalisation and its raw outputs, for any number of inputs; in one piece, and only if it answers alike.
 
-    Alike: on all rows given, scores within 1e-4 of their span, and the same class wherever that decides it.
+    Alike: on all rows given, scores within 1e-4 of the row's largest, and the same class wherever that decides it.
 
     Args:
         target: what is written; it stays as it is, in evaluation mode or not.
@@ -89,14 +89,14 @@ def _compare(target: Torch, written: Onnx, x: Tensor) -> None:
     ours, theirs = (torch.cat(part) for part in zip(*parts, strict=True))
     if ours.shape != theirs.shape or not bool(torch.isfinite(theirs).all()):
         raise BadTarget(f"{target.name}: the ONNX file answers {tuple(theirs.shape)} scores that are not all finite; nothing was written")
-    span = (ours.amax(1) - ours.amin(1)).clamp_min(1e-12) if target.outputs == "logits" else torch.ones(len(ours))
-    apart = (theirs - ours).abs().amax(1) / span
+    size = ours.abs().amax(1).clamp_min(1e-12) if target.outputs == "logits" else torch.ones(len(ours))
+    apart = (theirs - ours).abs().amax(1) / size
     top = ours.topk(2, 1).values
-    other = (ours.argmax(1) != theirs.argmax(1)) & (top[:, 0] - top[:, 1] > 2 * CLOSE * span)
+    other = (ours.argmax(1) != theirs.argmax(1)) & (top[:, 0] - top[:, 1] > 2 * CLOSE * size)
     far = int((apart > CLOSE).sum())
     if far or bool(other.any()):
         raise BadTarget(
-            f"{target.name}: the ONNX file answers differently on {far} of {len(x)} rows, by up to {float(apart.max()):.1%} of their span, "
+            f"{target.name}: the ONNX file answers differently on {far} of {len(x)} rows, by up to {float(apart.max()):.1%} of the largest, "
             f"and gives {int(other.sum())} another class; nothing was written. What the model computes must not depend on values, on the batch or on "
             "chance in ways that tracing cannot follow"
         )

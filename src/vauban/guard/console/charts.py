@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -13,13 +14,13 @@ from vauban.guard.console.readings.scores import LEAST, Bin, Scores
 from vauban.guard.console.readings.shares import Share
 from vauban.guard.console.svg import Frame, tag, ticks, titled
 
-WIDE = 720.0
+WIDE = 980.0
 
 
 def decisions(slots: Sequence[Slot]) -> Markup:
     """Decisions of each half hour as columns: rejected on top of accepted."""
     top = ticks(max((s.accepted + s.rejected for s in slots), default=0))
-    frame = Frame(WIDE, 150, (slots[0].at, slots[-1].at + SLOT), (0, top[-1]))
+    frame = Frame(WIDE, 190, (slots[0].at, slots[-1].at + SLOT), (0, top[-1]))
     width = frame.across(slots[0].at + SLOT) - frame.across(slots[0].at)
     shapes = [frame.grid(top, [f"{t:,.0f}" if t >= 1 or t == 0 else "" for t in top]), _hours(frame, slots)]
     for s in slots:
@@ -31,7 +32,7 @@ def decisions(slots: Sequence[Slot]) -> Markup:
 
 def rates(slots: Sequence[Slot]) -> Markup:
     """The accept rate of each half hour with its interval; none where nothing was decided."""
-    frame = Frame(WIDE, 150, (slots[0].at, slots[-1].at + SLOT), (0, 1))
+    frame = Frame(WIDE, 190, (slots[0].at, slots[-1].at + SLOT), (0, 1))
     shapes = [frame.grid((0, 0.25, 0.5, 0.75, 1), ("0 %", "25 %", "50 %", "75 %", "100 %")), _hours(frame, slots)]
     for run in _runs(slots):
         middle = [(s.at + SLOT / 2, s.share) for s in run]
@@ -54,30 +55,29 @@ def histogram(scores: Scores) -> Markup:
     most = max([b.share or 0.0 for b in scores.bins] + [b.reference or 0.0 for b in scores.bins])
     top = ticks(most)
     width = scores.bins[1].low - scores.bins[0].low
-    frame = Frame(WIDE, 170, (scores.bins[0].low, scores.bins[-1].low + width), (0, top[-1]))
+    frame = Frame(WIDE, 210, (scores.bins[0].low, scores.bins[-1].low + width), (0, top[-1]))
     step = frame.across(width) - frame.across(0)
     shapes = [frame.grid(top, [f"{t:.0%}" if top[1] >= 0.01 else f"{t:.1%}" for t in top])]
     if scores.band is not None:
         shapes.append(_band(frame, scores.band))
-    for b in scores.bins:
-        shapes.append(_bin(frame, b, step, width))
+    shapes.extend(_bin(frame, b, step, width) for b in scores.bins)
     if any(b.reference is not None for b in scores.bins):
         outline = [(x, b.reference or 0.0) for b in scores.bins for x in (b.low, b.low + width)]
         shapes.append(frame.line(outline, "reference"))
-    shapes.append(tag("line", x1=frame.across(0), x2=frame.across(0), y1=frame.top, y2=frame.down(0), class_="threshold"))
-    shapes.append(frame.below((frame.x[0], 0, frame.x[1]), ("surely rejected", "threshold", "surely accepted")))
+    shapes.append(tag("line", x1=frame.across(1), x2=frame.across(1), y1=frame.top, y2=frame.down(0), class_="threshold"))
+    shapes.append(frame.below((frame.x[0], 1, frame.x[1]), ("surely rejected", "threshold", "surely accepted")))
     return frame.drawn(f"{scores.rows:,} scores of {scores.model} against the reference", *shapes)
 
 
 def trace(standing: Standing, width: float = 340.0) -> Markup:
     """The evidence of one monitor over time, as a power of ten, under its alarm line."""
-    points = standing.points or ((0.0, 0.0),)
+    points = list(standing.points) or [(0.0, 0.0)]
     high = max(standing.line * 1.25, *(v for _, v in points)) + 0.2
-    low = min(0.0, *(v for _, v in points))
+    low = max(-2.0, min(0.0, *(v for _, v in points)))
     frame = Frame(width, 110, (points[0][0], points[-1][0]), (low, high), left=34)
-    marks = [t for t in ticks(high, 3) if t <= high]
-    shapes = [frame.grid(marks, [f"1e{t:g}" if t else "1" for t in marks]), frame.level(standing.line, "alarm", "alarm")]
-    shapes.append(frame.line(points if len(points) > 1 else (points[0], points[0]), f"trace {standing.state}"))
+    marks = range(0, int(high) + 1, max(1, math.ceil(high / 4)))
+    shapes = [frame.grid(marks, [f"1e{t}" if t else "1" for t in marks]), frame.level(standing.line, "alarm", "alarm")]
+    shapes.append(frame.line(points if len(points) > 1 else points * 2, f"trace {standing.state}"))
     last = points[-1]
     shapes.append(tag("circle", cx=frame.across(last[0]), cy=frame.down(last[1]), r=2.6, class_=f"dot {standing.state}"))
     if len(points) > 1:
@@ -116,7 +116,7 @@ def _bin(frame: Frame, b: Bin, step: float, width: int) -> Markup:
 
 
 def _band(frame: Frame, band: int) -> Markup:
-    left, right = frame.across(-band), frame.across(band)
+    left, right = frame.across(-band), frame.across(band + 1)
     shape = tag("rect", x=left, y=frame.top, width=max(1.0, right - left), height=frame.down(0) - frame.top, class_="close")
     return titled(shape, f"close to the threshold: scores of {band} or less")
 

@@ -58,11 +58,11 @@ class Desk:
         """The desk of a guard."""
         return cls(guard, replace(guard.store, patience=PATIENCE))
 
-    def recent(self, name: str, read: Callable[[], T], fresh: float = FRESH) -> T:
+    def recent(self, name: str, read: Callable[[], T], fresh: float | None = None) -> T:
         """What was read under this name in the last seconds, or is read now; however many look, it is read once."""
         with self._lock:
             at, found = self._kept.get(name, (float("-inf"), None))
-            if time.monotonic() - at < fresh:
+            if time.monotonic() - at < (FRESH if fresh is None else fresh):
                 return cast("T", found)
             made = read()
             self._kept[name] = (time.monotonic(), made)

@@ -6,23 +6,24 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
+
+_ATTRIBUTE, _FULL, _EMPTY = Markup(' {}="{}"'), Markup("<{0}{1}>{2}</{0}>"), Markup("<{}{}/>")
 
 
 def tag(name: str, *inner: str, **attributes: object) -> Markup:
-    """An element; `class_` is `class`, `_` in names is `-`.
+    """An element; text inside is escaped, `class_` is `class`, `_` in names is `-`.
 
     >>> tag("rect", x=1.25, class_="bar")
     Markup('<rect x="1.25" class="bar"/>')
     """
-    told = "".join(f' {key.rstrip("_").replace("_", "-")}="{escape(_number(value))}"' for key, value in attributes.items())
-    body = Markup("").join(inner)
-    return Markup(f"<{name}{told}>{body}</{name}>") if inner else Markup(f"<{name}{told}/>")
+    told = Markup("").join(_ATTRIBUTE.format(key.rstrip("_").replace("_", "-"), _number(value)) for key, value in attributes.items())
+    return _FULL.format(name, told, Markup("").join(inner)) if inner else _EMPTY.format(name, told)
 
 
 def titled(shape: Markup, text: str) -> Markup:
     """A shape that says more when it is pointed at."""
-    return tag("g", tag("title", str(escape(text))), shape)
+    return tag("g", tag("title", text), shape)
 
 
 def _number(value: object) -> object:
@@ -65,7 +66,7 @@ class Frame:
             y = self.down(value)
             shapes += [
                 tag("line", x1=self.left, x2=self.width - self.right, y1=y, y2=y, class_="grid"),
-                tag("text", str(escape(label)), x=self.left - 6, y=y + 3.5, class_="tick", text_anchor="end"),
+                tag("text", label, x=self.left - 6, y=y + 3.5, class_="tick", text_anchor="end"),
             ]
         return Markup("").join(shapes)
 
@@ -75,7 +76,7 @@ class Frame:
         for value, label in zip(values, labels, strict=True):
             x = self.across(value)
             anchor = "start" if x < self.left + 14 else "end" if x > self.width - self.right - 14 else "middle"
-            shapes.append(tag("text", str(escape(label)), x=x, y=self.height - 5, class_="tick", text_anchor=anchor))
+            shapes.append(tag("text", label, x=x, y=self.height - 5, class_="tick", text_anchor=anchor))
         return Markup("").join(shapes)
 
     def line(self, points: Sequence[tuple[float, float]], class_: str) -> Markup:
@@ -84,17 +85,17 @@ class Frame:
         return tag("polyline", points=told, class_=class_)
 
     def level(self, value: float, class_: str, label: str = "") -> Markup:
-        """A line across, at a value of the y axis, with a word at its end."""
+        """A line across, at a value of the y axis, with a word at its beginning."""
         y = self.down(value)
         shapes = [tag("line", x1=self.left, x2=self.width - self.right, y1=y, y2=y, class_=class_)]
         if label:
-            shapes.append(tag("text", str(escape(label)), x=self.width - self.right, y=y - 4, class_=f"tick {class_}", text_anchor="end"))
+            shapes.append(tag("text", label, x=self.left + 3, y=y - 4, class_=f"tick {class_}"))
         return Markup("").join(shapes)
 
     def drawn(self, said: str, *shapes: Markup) -> Markup:
         """The whole drawing, and what it says in a sentence."""
         box = f"0 0 {self.width:g} {self.height:g}"
-        return tag("svg", tag("title", str(escape(said))), *shapes, viewBox=box, class_="chart", role="img", aria_label=said)
+        return tag("svg", tag("title", said), *shapes, viewBox=box, class_="chart", role="img", aria_label=said)
 
 
 def ticks(high: float, most: int = 4) -> list[float]:

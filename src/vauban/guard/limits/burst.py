@@ -82,7 +82,7 @@ class Shared:
     """
 
     def __init__(self, redis: Any, config: Burst, clock: Callable[[], float] = time.monotonic) -> None:
-        self.config, self.clock = config, clock
+        self.redis, self.config, self.clock = redis, config, clock
         self.script = redis.register_script(SCRIPT)
         self.own = Local(config.count, config.window, clock)
         self.failed = -PAUSE

@@ -41,7 +41,7 @@ class Networks:
         address = _address(peer)
         if address is None:
             return NOWHERE
-        said = [part for header in forwarded for part in header.split(",")] if self._trusts(address) else []
+        said = [part for header in forwarded for part in header.split(",")]
         while said and self._trusts(address):
             before = _address(said.pop())
             if before is None:

@@ -49,8 +49,6 @@ def key_of(name: str, id_: str) -> str:
     return f"{ORDER.index(name)}{name}:{id_}"
 
 
-NEAR = 0.8
-"""The share of a ceiling from which on it is told."""
 _KEYS = [bindparam(f"k{i}") for i in range(len(ORDER))]
 _HELD = select(limits.c.key, limits.c.log).where(limits.c.key.in_(_KEYS)).order_by(limits.c.key).with_for_update()
 _KEPT = update(limits).where(limits.c.key == bindparam("of")).values(log=bindparam("new_log"), until=bindparam("new_until"))
@@ -70,29 +68,22 @@ def hold(tx: Transaction, scopes: Sequence[Scope]) -> dict[str, Log]:
     return found
 
 
-def reserve(tx: Transaction, scopes: Sequence[Scope], held: dict[str, Log], now: float) -> tuple[str, ...]:
+def reserve(tx: Transaction, scopes: Sequence[Scope], held: dict[str, Log], now: float) -> None:
     """Take a place in all scopes.
 
     Args:
         held: their logs, from `hold`.
         now: the database's time, read after `hold`.
 
-    Returns:
-        the names of scopes that are four fifths full.
-
     Raises:
         Refused: LIMITED; the transaction must be rolled back.
     """
     changed: list[dict[str, object]] = []
-    near: list[str] = []
     for scope in scopes:
         count, window = scope.ceiling.count, scope.ceiling.window
         log = held[scope.key].within(now, window)
         if log.total >= count:
             raise Refused(Code.LIMITED, f"{scope.name}: {log.total} of {count}", retry_after=log.wait(now, window, count))
-        if log.total + 1 >= NEAR * count:
-            near.append(scope.name)
         log = log.after(now, window, count)
         changed.append({"of": scope.key, "new_log": log.packed(), "new_until": log.last + window})
     tx.run(_KEPT, changed)
-    return tuple(near)

@@ -53,17 +53,17 @@ def judge(config: GuardFile, live: Live | None) -> list[Ruling]:
 
 def trained(live: Live | None) -> list[Ruling]:
     """1: the training record of every live model says that it saw adversarial examples, and what it withstood."""
-    asked = "every live model was trained adversarially, by its signed record"
     if live is None:
-        return [Ruling.unable(1, asked, "no ensemble is live")]
-    return [_trained(f"{asked}: {m.model}", m.evidence) for m in live.ensemble.manifests]
+        return [Ruling.unable(1, "every live model was trained adversarially, by its signed record", "no ensemble is live")]
+    return [_trained(f"{m.model} was trained adversarially, by its signed record", m.evidence) for m in live.ensemble.manifests]
 
 
 def _trained(asked: str, record: Mapping[str, Any]) -> Ruling:
+    record = _part(record, "training")
     method = str(_part(record, "method").get("name", ""))
     if not method:
         return Ruling.unable(
-            1, asked, "its manifest holds no training record; sign it with --record FILE.json, which `vauban harden` writes"
+            1, asked, "its manifest holds no training record; sign it with --training FILE.json, which `vauban harden` writes"
         )
     threat, kept = _part(record, "threat"), _part(record, "kept")
     against = f" against {threat['text']}" if "text" in threat else ""

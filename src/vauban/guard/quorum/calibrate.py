@@ -109,8 +109,8 @@ def operating_point(live: Floats, budget: float) -> float:
 
     >>> scores = np.arange(200.0)
     >>> point = operating_point(scores, 0.05)
-    >>> int((scores <= point).sum()), clopper_pearson(4, 200)[1] <= 0.05 < clopper_pearson(5, 200)[1]
-    (4, True)
+    >>> int((scores <= point).sum()), clopper_pearson(3, 200)[1] <= 0.05 < clopper_pearson(4, 200)[1]
+    (3, True)
     """
     allowed = allowed_of(len(live), budget)
     if allowed < 0:

@@ -143,13 +143,13 @@ def bundle(
     from vauban.guard.keys import key_id
 
     publishers = {key_id(key.public_key()): key.public_key()}
-    told = {path: manifest_of(opened(read_document(path), MODEL, publishers, str(path)), str(path)) for path in manifests}
-    _diverse(told.values(), name)
+    told = [(path, manifest_of(opened(read_document(path), MODEL, publishers, str(path)), str(path))) for path in manifests]
+    _diverse([manifest for _, manifest in told], name)
     if folder.exists():
         raise BadManifest(f"{folder}: is there already; an ensemble is not written over")
     folder.mkdir(parents=True)
     held: dict[str, str] = {}
-    for path, manifest in told.items():
+    for path, manifest in told:
         shutil.copyfile(path.parent / manifest.file, folder / manifest.file)
         copied = f"{manifest.model}.json"
         document = read_document(path)
@@ -157,7 +157,7 @@ def bundle(
         held[copied] = digest(document["value"])
     value: dict[str, Any] = {"format": 1, "ensemble": name, "models": held, "made": now()}
     if rows is not None:
-        models = [load(manifest, folder) for manifest in told.values()]
+        models = [load(manifest, folder) for _, manifest in told]
         value["measured"] = measured(decided(models, rows, vote), rows, vote).model_dump(mode="json")
     write_document(folder / FILE, signed(KIND, value, key))
     return read_ensemble(folder, publishers)
@@ -189,8 +189,13 @@ def _manifest(path: Path, wanted: str, publishers: Mapping[str, Ed25519PublicKey
     return manifest_of(value, str(path))
 
 
-def _diverse(manifests: Any, name: str) -> None:
-    families = [m.family for m in manifests]
-    twice = sorted({f for f in families if families.count(f) > 1})
-    if twice:
-        raise BadManifest(f"ensemble {name!r}: two models are of family {twice[0]!r}; what fools one fools the other")
+def _diverse(manifests: Sequence[Manifest], name: str) -> None:
+    for what, why in (
+        ("family", "what fools one fools the other"),
+        ("model", "votes are told by it"),
+        ("file", "one would hide the other"),
+    ):
+        held = [getattr(m, what) for m in manifests]
+        twice = sorted({h for h in held if held.count(h) > 1})
+        if twice:
+            raise BadManifest(f"ensemble {name!r}: {twice[0]!r} is the {what} of two models; {why}")

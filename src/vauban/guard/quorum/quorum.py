@@ -46,7 +46,7 @@ class Quorum:
             raise BadManifest(f"ensemble {ensemble or '(unnamed)'}: has {len(models)} models, and [models] least = {least} must answer")
         self.vote: Way = vote
         self.least, self.timeout, self.ensemble = least, timeout, ensemble
-        self._members = [_Member(model) for model in models]
+        self._members = [Member(model) for model in models]
         self._watched = threading.Lock()
         self._out: dict[str, str] = {}
         out = self.examine()
@@ -96,7 +96,7 @@ class Quorum:
             member.end()
 
 
-class _Member:
+class Member:
     """A model and its thread. A thread of a pool would be waited for when the process ends; this one is not."""
 
     def __init__(self, model: Scores) -> None:
@@ -143,7 +143,7 @@ class _Member:
                 self._at = Future()
 
 
-def _vote(member: _Member, answer: Future[Floats], end: float) -> Vote:
+def _vote(member: Member, answer: Future[Floats], end: float) -> Vote:
     threshold = member.model.manifest.threshold
     try:
         score = float(answer.result(max(0.0, end - time.monotonic()))[0])
@@ -157,7 +157,7 @@ def _vote(member: _Member, answer: Future[Floats], end: float) -> Vote:
     return Vote(member.name, score - threshold, score > threshold)
 
 
-def _examined(member: _Member) -> str | None:
+def _examined(member: Member) -> str | None:
     """What is wrong with a model, by its golden inputs."""
     told = member.model.manifest
     expected = np.array(told.golden.scores)

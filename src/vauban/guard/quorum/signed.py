@@ -78,15 +78,17 @@ def read_document(path: Path) -> Any:
         BadManifest: there is no such file, it is too large, or no JSON.
     """
     try:
-        if path.stat().st_size > LARGEST:
-            raise BadManifest(f"{path}: is larger than {LARGEST} bytes")
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number, object_pairs_hook=_once)
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) <= LARGEST:
+            return json.loads(content.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_once)
     except FileNotFoundError as error:
         raise BadManifest(f"{path}: no such file") from error
     except OSError as error:
         raise BadManifest(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise BadManifest(f"{path}: is not JSON that is read here: {error}") from error
+    raise BadManifest(f"{path}: is larger than {LARGEST} bytes")
 
 
 def write_document(path: Path, document: Mapping[str, Any]) -> None:
@@ -122,13 +124,13 @@ def read_publisher(path: Path) -> Ed25519PrivateKey:
         BadGuard: it is missing, no key, or others may read it.
     """
     try:
-        if path.stat().st_mode & 0o077:
-            raise BadGuard(f"{path}: others than its owner may read it; chmod 600 {path}")
-        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(json.loads(path.read_text(encoding="ascii"))["key"]))
+        if not path.stat().st_mode & 0o077:
+            return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(json.loads(path.read_text(encoding="ascii"))["key"]))
     except OSError as error:
         raise BadGuard(f"{path}: cannot be read: {error.strerror or error}; `vauban guard models key` makes one") from error
     except (ValueError, KeyError, TypeError) as error:
         raise BadGuard(f"{path}: is no publisher's key; `vauban guard models key` makes one") from error
+    raise BadGuard(f"{path}: others than its owner may read it; chmod 600 {path}")
 
 
 def _message(document: Mapping[str, Any]) -> bytes:

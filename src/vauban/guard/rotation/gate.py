@@ -108,29 +108,37 @@ def _errors(now: npt.NDArray[np.bool_], before: npt.NDArray[np.bool_], rows: Row
     """The operating point: live rows that are rejected, and attacks of each kind that are accepted, against the retiring ensemble's."""
     new, old = measured(now, rows, models.vote), measured(before, rows, models.vote)
     live = rows.live
-    found = [_no_worse("live rows", ~now[live], ~before[live], new.live, old.live, models.worse, most=models.rejected)]
+    found = [no_worse("live rows", ~now[live], ~before[live], new.live, old.live, models.worse, most=models.rejected)]
     kinds = np.array(rows.kinds)
     for kind in new.attacks:
         here = kinds == kind
-        found.append(_no_worse(f"attack {kind}", now[here], before[here], new.attacks[kind], old.attacks[kind], models.worse))
+        found.append(no_worse(f"attack {kind}", now[here], before[here], new.attacks[kind], old.attacks[kind], models.worse))
     if not new.attacks:
         found.append(Finding("attacks", UNABLE, "the rows hold no attack; whether the successor is worse at them cannot be told"))
     return found
 
 
-def _no_worse(
+def no_worse(
     name: str, now: npt.NDArray[np.bool_], before: npt.NDArray[np.bool_], new: Errors, old: Errors, worse: float, most: float = 1.0
 ) -> Finding:
-    """By the upper bounds, and by the rows that only one of both gets wrong (exact McNemar test)."""
+    """By the upper bounds, and by the rows that only one of both gets wrong (exact McNemar test); what cannot be shown does not pass."""
     only_new, only_old = int((now & ~before).sum()), int((before & ~now).sum())
     p = mcnemar(only_new, only_old)
     told = f"wrong on {new.wrong} of {new.rows}, at most {new.bounds[1]:.1%}; before {old.wrong}, at most {old.bounds[1]:.1%}; McNemar p = {p:.3f}"
-    if new.bounds[1] > most:
-        few = allowed_of(new.rows, most) < 0
-        return Finding(name, UNABLE if few else BREACHED, f"{told}; {'too few rows to show' if few else 'more than'} {most:.1%}")
-    if new.bounds[1] > old.bounds[1] + worse or (p < SURE and only_new > only_old):
+    if p < SURE and only_new > only_old:
         return Finding(name, BREACHED, f"{told}; worse than the retiring ensemble")
+    if new.bounds[1] > most:
+        return Finding(name, *_beyond(new.wrong, new.rows, most, told))
+    if new.bounds[1] > old.bounds[1] + worse:
+        return Finding(name, UNABLE, f"{told}; too few rows to show that it is no worse than the retiring ensemble")
     return Finding(name, HOLDS, told)
+
+
+def _beyond(wrong: int, rows: int, most: float, told: str) -> tuple[str, str]:
+    """What an upper bound that is too high means: too many were wrong, or there were too few rows to tell."""
+    if wrong > most * rows:
+        return BREACHED, f"{told}; more than {most:.1%}"
+    return UNABLE, f"{told}; too few to show that it is at most {most:.1%}"
 
 
 def _transfer(new: Sequence[Model], old: Sequence[Model], fooling: Sequence[Pixels], models: Models) -> Finding:
@@ -146,8 +154,7 @@ def _transfer(new: Sequence[Model], old: Sequence[Model], fooling: Sequence[Pixe
         some, who = np.logical_or.reduce(each), "a model of the retiring ensemble"
     count, still = int(some.sum()), int((some & decided(new, rows, models.vote)).sum())
     high = clopper_pearson(still, count)[1]
-    told = f"{still} of {count} examples that fool {who} fool the successor, at most {high:.1%}; {most:.1%} are allowed"
+    told = f"{still} of {count} examples that fool {who} fool the successor, at most {high:.1%}"
     if high <= most:
         return Finding("transfer", HOLDS, told)
-    few = allowed_of(count, most) < 0 and still <= most * count
-    return Finding("transfer", UNABLE if few else BREACHED, told + ("; too few to say" if few else ""))
+    return Finding("transfer", *_beyond(still, count, most, told))

@@ -15,7 +15,7 @@ from vauban.guard.quorum import Ensemble, Verdict
 from vauban.guard.storage import Transaction
 
 CLOSE = 1
-"""Steps by which a stored score may differ: one lies on an edge between two."""
+"""Steps by which a stored score may differ: one lies on an edge between two. None is 0, so those of two votes are two steps apart."""
 
 
 @dataclass(frozen=True)
@@ -80,4 +80,4 @@ def differs(was: Decision, now: Verdict) -> list[str]:
 
 
 def _close(was: int | None, now: int | None) -> bool:
-    return was == now if was is None or now is None else abs(was - now) <= CLOSE and (was > 0) == (now > 0)
+    return was == now if was is None or now is None else abs(was - now) <= CLOSE

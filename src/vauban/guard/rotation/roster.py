@@ -18,6 +18,7 @@ from vauban.guard.rotation.tables import State, ensembles, moves
 from vauban.guard.storage import Transaction
 
 BUCKETS = 10_000
+_DECIDING = select(ensembles).where(ensembles.c.state.in_([State.LIVE.value, State.CANARY.value]))  # built once: every session asks it
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Roster:
         Raises:
             GuardDown: none is live, or it is overdue and [models] overdue = "refuse".
         """
-        found = {e.state: e for e in serving(tx, (State.LIVE, State.CANARY))}
+        found = {e.state: e for e in map(_entry, tx.run(_DECIDING))}
         live, canary = found.get(State.LIVE), found.get(State.CANARY)
         if live is None:
             raise GuardDown("no ensemble is live; `vauban guard models live` puts one in service")

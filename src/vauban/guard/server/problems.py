@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -44,17 +43,3 @@ async def refused(_: Request, error: Exception) -> Response:
     if isinstance(error, Refused):
         return problem(error.code, error.retry_after)
     return problem(Code.UNAVAILABLE)
-
-
-def documented(*codes: Code) -> dict[int | str, dict[str, Any]]:
-    """What an operation's description says of its refusals."""
-    found: dict[int | str, dict[str, Any]] = {}
-    for code in codes:
-        headers = (
-            {"Retry-After": {"schema": {"type": "integer", "minimum": MINUTE}, "description": "Seconds."}} if code is Code.LIMITED else {}
-        )
-        found[code.status] = {"description": code.sentence, "content": {MEDIA: {"schema": _SCHEMA}}, "headers": headers}
-    return found
-
-
-_SCHEMA = {"$ref": "#/components/schemas/Problem"}

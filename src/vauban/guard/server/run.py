@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -46,6 +47,8 @@ def serve(path: Path, started: Callable[[str, str], None]) -> None:
     operators = uvicorn.Server(settings(console_app(guard), config))
     keeper = Keeper(guard, [*own(guard), *common(guard)])
     beside = threading.Thread(target=operators.run, kwargs={"sockets": [console]}, name="console", daemon=True)
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn stops gracefully, and then raises them again
+        signal.signal(number, lambda *_: None)
     try:
         keeper.start()
         beside.start()

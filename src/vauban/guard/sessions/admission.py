@@ -61,7 +61,6 @@ class Admitted:
         device, account, network: keyed hashes.
         ensemble: that answers.
         at: the database's seconds since 1970.
-        near: scopes that are four fifths full, of `limits.reserve.ORDER`.
     """
 
     attempt: int
@@ -73,7 +72,6 @@ class Admitted:
     network: str
     ensemble: str
     at: float
-    near: tuple[str, ...] = ()
 
 
 _TAKE = update(sessions).where(sessions.c.id == bindparam("of")).values(used=sessions.c.used + 1).returning(*sessions.c)
@@ -189,12 +187,12 @@ class Admission:
         if row["used"] > row["attempts"]:
             raise Refused(Code.LIMITED, "the session has no attempt left")
         require_free(tx, self.config.lockout, row["device"], now)
-        near = reserve(tx, scopes, held, now)
+        reserve(tx, scopes, held, now)
         same = {name: row[name] for name in ("party", "device", "account", "ensemble")}
         same |= {"session": row["id"], "seq": row["used"], "network": network, "at": now}
         told = {**same, "nonce": claim.nonce, "node": self.node, "state": "reserved"}
         id_ = tx.run(_INSERT[tx.connection.dialect.name], told).scalar()
-        return None if id_ is None else Admitted(attempt=id_, near=near, **same)
+        return None if id_ is None else Admitted(attempt=id_, **same)
 
     def _valid(self, row: Mapping[str, Any], bearer: Bearer, claim: Claim, now: float) -> None:
         if row["ended"] is not None or now >= row["expires"] or now >= bearer.expires:

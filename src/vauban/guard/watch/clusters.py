@@ -16,6 +16,10 @@ LOCK = text("SELECT pg_advisory_xact_lock(7283001)")
 _NEIGHBOURS = select(prints.c.id, prints.c.cluster, prints.c.identity, prints.c.at, prints.c.accept).where(
     prints.c.id.in_(bindparam("near", expanding=True))
 )
+_HELD = select(clusters).where(clusters.c.id.in_(bindparam("known", expanding=True))).order_by(clusters.c.size.desc(), clusters.c.id)
+_MEMBER = select(prints.c.id).where(prints.c.cluster == bindparam("of"), prints.c.identity == bindparam("who")).limit(1)
+_MOVE = update(prints).where(prints.c.id.in_(bindparam("members", expanding=True))).values(cluster=bindparam("home"))
+_COUNT = update(clusters).where(clusters.c.id == bindparam("of"))
 
 
 def link(tx: Transaction, new: Any, near: Collection[int], chance: float) -> int | None:
@@ -33,7 +37,7 @@ def link(tx: Transaction, new: Any, near: Collection[int], chance: float) -> int
         return None
     singles = [r for r in rows if r.cluster is None]
     known = sorted({r.cluster for r in rows if r.cluster is not None})
-    held = tx.run(select(clusters).where(clusters.c.id.in_(known)).order_by(clusters.c.size.desc(), clusters.c.id)).all() if known else []
+    held = tx.run(_HELD, {"known": known}).all() if known else []
     parts = [Evidence.seed(r.id).after(new.id, chance, hit=r.identity != new.identity) for r in singles]
     fresh = [_fresh(tx, c.id, new.identity) for c in held]
     parts += [read_evidence(c.evidence, c.size, c.upto).after(new.id, chance, hit=f) for c, f in zip(held, fresh, strict=True)]
@@ -42,7 +46,7 @@ def link(tx: Transaction, new: Any, near: Collection[int], chance: float) -> int
     for other in held[1:]:
         tx.run(update(prints).where(prints.c.cluster == other.id).values(cluster=home))
         tx.run(delete(clusters).where(clusters.c.id == other.id))
-    tx.run(update(prints).where(prints.c.id.in_([new.id, *(r.id for r in singles)])).values(cluster=home))
+    tx.run(_MOVE, {"members": [new.id, *(r.id for r in singles)], "home": home})
     only = len(held) == 1 and not singles
     identities = held[0].identities + fresh[0] if only else _identities(tx, home)
     _counted(tx, home, joined, new, singles, held, identities)
@@ -51,7 +55,7 @@ def link(tx: Transaction, new: Any, near: Collection[int], chance: float) -> int
 
 def _fresh(tx: Transaction, cluster: int, identity: str) -> bool:
     """Whether no member of a cluster is of this identity; one counts once, however often it comes."""
-    return tx.run(select(prints.c.id).where(prints.c.cluster == cluster, prints.c.identity == identity).limit(1)).first() is None
+    return tx.run(_MEMBER, {"of": cluster, "who": identity}).first() is None
 
 
 def _made(tx: Transaction, at: float) -> int:
@@ -85,7 +89,7 @@ def _counted(tx: Transaction, home: int, joined: Evidence, new: Any, singles: li
         "log_e": joined.log_e,
         "alarmed": any(c.alarmed for c in held),
     }
-    tx.run(update(clusters).where(clusters.c.id == home).values(**values))
+    tx.run(_COUNT, {"of": home, **values})
 
 
 def shrink(tx: Transaction, gone: Collection[Any]) -> None:

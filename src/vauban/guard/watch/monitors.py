@@ -136,8 +136,8 @@ def monitors_of(calibration: Calibration | None) -> tuple[Monitor, ...]:
 
 def _both(name: str, rate: Rate) -> list[Monitor]:
     more = RateMonitor(f"rejects-more:{name}", RateDetector.above(rate.high), rate.high, FAINT, "warning")
-    if rate.low <= 0:
-        return [more]
+    if rate.low < 0.01:
+        return [more]  # a rate that is nearly nothing cannot be seen to fall
     return [more, RateMonitor(f"rejects-less:{name}", RateDetector.below(rate.low), rate.low, FAINT, "warning")]
 
 

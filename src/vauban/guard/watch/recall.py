@@ -20,9 +20,9 @@ from vauban.guard.watch.values import Claimant, Seen
 
 MARKED = 12
 """Hashes of a sketch by which it is found: two that share half of 50 share none of the smallest 12 once in 4,000 times."""
-CANDIDATES = 256
+CANDIDATES = 96
 """The latest that are compared in full."""
-JOINED = 24
+JOINED = 12
 """The nearest that are linked."""
 _FOUND = (
     select(marks.c.print)
@@ -31,13 +31,13 @@ _FOUND = (
     .order_by(marks.c.print.desc())
     .limit(CANDIDATES)
 )
-_COLUMNS = (prints.c.id, prints.c.session, prints.c.device, prints.c.identity, prints.c.sketch, prints.c.thumb, prints.c.cluster)
+_COLUMNS = (prints.c.id, prints.c.device, prints.c.identity, prints.c.sketch, prints.c.thumb, prints.c.cluster)
 _CANDIDATES = select(*_COLUMNS).where(prints.c.id.in_(_FOUND))
 _ALARMED = select(clusters.c.id).where(clusters.c.id.in_(bindparam("ids", expanding=True)), clusters.c.log_e >= bindparam("bar")).limit(1)
 _VALUES = {"digest": bindparam("digest"), "at": bindparam("at")}
 _CLAIMS = {
-    "sqlite": sqlite.insert(digests).values(_VALUES).on_conflict_do_nothing(),
-    "postgresql": postgresql.insert(digests).values(_VALUES).on_conflict_do_nothing(),
+    "sqlite": sqlite.insert(digests).values(_VALUES).on_conflict_do_nothing().returning(digests.c.at),
+    "postgresql": postgresql.insert(digests).values(_VALUES).on_conflict_do_nothing().returning(digests.c.at),
 }
 
 
@@ -63,7 +63,7 @@ def identity_of(claimant: Claimant) -> str:
 
 def claim(tx: Transaction, digest: str, at: float) -> bool:
     """Whether these pixels are new; from now on they are not. Of two that come at once, one waits for the other."""
-    return tx.run(_CLAIMS[tx.connection.dialect.name], {"digest": digest, "at": at}).rowcount == 1
+    return tx.run(_CLAIMS[tx.connection.dialect.name], {"digest": digest, "at": at}).first() is not None
 
 
 def marks_of(sketch: npt.NDArray[np.int64], thumbs: npt.NDArray[np.int8]) -> list[int]:
@@ -104,7 +104,7 @@ def _closeness(rows: Sequence[Any], seen: Seen, sketch_bar: float, thumb_bar: fl
 
 
 def _stranger(row: Any, claimant: Claimant) -> bool:
-    """Whether a print is of another identity; another attempt of the session, account or, without accounts, device is a retake."""
-    if row.session == claimant.session or row.identity == identity_of(claimant):
+    """Whether a print is of another identity; another attempt of the account or, without accounts, device is a retake."""
+    if row.identity == identity_of(claimant):
         return False
     return not (row.device == claimant.device and (not claimant.account or row.identity == row.device))

@@ -20,7 +20,7 @@ STEP = 50
 """Levels that are one; 256 / 50 fit in three bits."""
 KEPT = 50
 """Hashes that are kept: the smallest."""
-TEXTURE = 0.5
+TEXTURE = 3.0
 """Mean difference of neighbouring levels below which a window has no texture."""
 LEAST = 10
 """A sketch of fewer hashes is like nothing: there was too little texture."""

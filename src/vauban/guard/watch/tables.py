@@ -23,7 +23,6 @@ prints = Table(
     Column("id", _SERIAL, primary_key=True, autoincrement=True),
     Column("attempt", BigInteger, nullable=False),
     Column("at", Float, nullable=False),
-    Column("session", String(64), nullable=False),
     Column("device", String(32), nullable=False),
     Column("identity", String(32), nullable=False),  # the account, or the device where there is none
     Column("network", String(32), nullable=False),

@@ -17,7 +17,7 @@ import numpy.typing as npt
 CELLS = 8
 SIZE = 3 * CELLS * CELLS
 BANDS = 8
-FLAT = 1.0
+FLAT = 4.0
 """Root mean square of the cells' levels, without the mean, below which an image has no thumbnail."""
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

@@ -130,7 +130,7 @@ class Watch:
         now, accept = claimant.at, verdict.accept and not recall.objects
         if self.config.similarity != "off":
             identity = identity_of(claimant)
-            row = {"attempt": claimant.attempt, "at": now, "session": claimant.session, "device": claimant.device, "identity": identity}
+            row = {"attempt": claimant.attempt, "at": now, "device": claimant.device, "identity": identity}
             row |= {"network": claimant.network, "accept": accept, "sketch": seen.sketch.tobytes(), "thumb": seen.thumb.tobytes()}
             new = int(tx.run(_PRINT, row).inserted_primary_key[0])
             found = marks_of(seen.sketch, seen.thumb[None])

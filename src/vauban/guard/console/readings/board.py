@@ -59,13 +59,22 @@ class Told:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the ledger."""
+    """One row of the ledger.
+
+    Attributes:
+        body: what happened.
+    """
 
     node: str
     seq: int
     at: float
     kind: str
     body: dict[str, Any]
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What a page tells of it: not what models said of one attempt, which nobody needs and an insider could learn from."""
+        return {name: value for name, value in self.body.items() if name not in ("scores", "votes")}
 
 
 @dataclass(frozen=True)

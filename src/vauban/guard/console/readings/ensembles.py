@@ -23,7 +23,7 @@ class Gate:
     """What the gate last found of a successor.
 
     Attributes:
-        findings: as they were stored: "name", "verdict", and what was said.
+        findings: as they were stored: "name", "verdict" and "text".
     """
 
     at: float
@@ -103,7 +103,7 @@ def ensembles_of(store: Store, keys: Keys, config: GuardFile) -> Ensembles:
         entries = every(tx)
         live = next((e for e in entries if e.state == State.LIVE), None)
         coming = next((e for e in entries if e.state in (State.SHADOW, State.CANARY)), None)
-        names = {e.id: e.name for e in entries}
+        names = {str(e.id): str(e.name) for e in entries}
         recent = recently_live(tx, 2)
         back = live.name if coming and live else recent[1].name if len(recent) > 1 else ""
         return Ensembles(
@@ -130,4 +130,4 @@ def _rollout(tx: Transaction, coming: Entry, live: Entry | None, config: GuardFi
 
 
 def _move(row: Any, names: dict[str, str]) -> Move:
-    return Move(row.at, names.get(row.ensemble, row.ensemble[:12]), row.before, row.after, row.percent, row.by, row.why)
+    return Move(row.at, names.get(str(row.ensemble), str(row.ensemble)[:12]), row.before, row.after, row.percent, row.by, row.why)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from vauban.guard.rotation.roster import every
 from vauban.guard.storage import Store
 from vauban.guard.watch.calibration import Calibration
 from vauban.guard.watch.monitors import LINE, monitors_of
@@ -24,6 +25,7 @@ SAID = {
     "near": "near-duplicates of other identities",
 }
 TEN = math.log(10)
+DAY = 86400.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Standing:
         log10: the evidence now, as a power of ten.
         line: the power of ten at which it alarms.
         points: (seconds, highest power of ten since the point before).
+        recent: the highest power of ten of the last day.
         seen, hits: attempts it counted, and those of them in which it happened; no hits for distributions.
         quiet: the share of hits that is still quiet; None for distributions.
         alarms: how often it alarmed.
@@ -45,6 +48,7 @@ class Standing:
     log10: float
     line: float
     points: tuple[tuple[float, float], ...]
+    recent: float
     seen: int
     hits: int | None
     quiet: float | None
@@ -52,8 +56,8 @@ class Standing:
 
     @property
     def state(self) -> str:
-        """ "bad" above the line, "poor" above half of it."""
-        return "bad" if self.log10 >= self.line else "poor" if self.log10 >= self.line / 2 else "good"
+        """Above the line on the last day "bad", above half of it now "poor"; after an alarm a monitor begins anew, so now is not enough."""
+        return "bad" if self.recent >= self.line else "poor" if self.log10 >= self.line / 2 else "good"
 
 
 @dataclass(frozen=True)
@@ -95,23 +99,27 @@ def standings(store: Store, calibration: Calibration | None) -> tuple[Standing, 
     """
     known = {m.name: m for m in monitors_of(calibration)}
     with store.read() as tx:
-        rows = tx.run(select(monitors)).all()
+        rows, now = tx.run(select(monitors)).all(), tx.now()
+        names = {str(e.id): str(e.name) for e in every(tx)}
     found: list[Standing] = []
     for row in rows:
         state = json.loads(row.state)
         if "trace" in state:
-            found.append(_standing(row, state, known.get(row.name)))
-    return tuple(sorted(found, key=lambda s: s.log10 / s.line, reverse=True))
+            found.append(_standing(row, state, known.get(row.name), names, now - DAY))
+    return tuple(sorted(found, key=lambda s: s.recent / s.line, reverse=True))
 
 
-def _standing(row: Any, state: dict[str, Any], monitor: Any) -> Standing:
-    kind, _, of = row.name.partition(":")
+def _standing(row: Any, state: dict[str, Any], monitor: Any, names: dict[str, str], since: float) -> Standing:
+    kind, colon, of = str(row.name).partition(":")
+    of = names.get(of, of)
     line = math.log10(monitor.line if monitor else LINE)
     points = tuple((float(at), float(log) / TEN) for at, log in state["trace"])
-    said = SAID.get(kind, row.name).format(of)
+    said = SAID.get(kind, str(row.name)).format(of)
+    recent = max((log for at, log in points if at > since), default=0.0)
     rate = kind != "scores"
     quiet = getattr(monitor, "quiet", None)
-    return Standing(row.name, said, row.log_e / TEN, line, points, state["seen"], state["sum"] if rate else None, quiet, state["alarms"])
+    hits = state["sum"] if rate else None
+    return Standing(kind + colon + of, said, row.log_e / TEN, line, points, recent, state["seen"], hits, quiet, state["alarms"])
 
 
 def clusters_of(store: Store, most: int = 50) -> tuple[tuple[Cluster, ...], int]:

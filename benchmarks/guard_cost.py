@@ -1,0 +1,283 @@
+"""`python -m benchmarks.guard_cost`: what the guard costs beside a bare FastAPI and ONNX Runtime endpoint with the same models, in CPU time per request.
+
+Both are asked over HTTP for 112 x 112 JPEGs by the same client. CPU time is that of all processes of a server, from /proc; the models alone are timed
+in this process. `--soak SECONDS` goes on asking the guard and tells how its memory grows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import local
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import httpx
+import numpy as np
+import onnxruntime
+import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from PIL import Image
+from torch import nn
+
+from benchmarks.__main__ import about
+from vauban.cli.guard_init import new_key
+from vauban.guard.client import Client, Device
+from vauban.guard.keys import make_keys, write_publisher
+from vauban.guard.quorum.calibrate import Asked, sign
+from vauban.guard.quorum.ensemble import bundle
+from vauban.guard.quorum.rows import Rows
+from vauban.target import Torch
+from vauban.target.onnx_export import export_onnx
+
+SIDE, AT_ONCE = 112, 4
+TICK = os.sysconf("SC_CLK_TCK")
+WIDE = """
+[listen]
+port = 0
+slot = "0.01s"
+[console]
+port = 0
+[burst]
+count = 100000
+[session]
+attempts = 5
+[limits]
+network = { count = 100000000, window = "1h" }
+"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU milliseconds for one request, and requests in a second while it was measured."""
+
+    side: str
+    requests: int
+    cpu: float
+    rate: float
+
+
+def networks() -> dict[str, nn.Module]:
+    """Three small networks of different kinds for 112 x 112 pictures, untrained: what they cost does not depend on what they know."""
+    torch.manual_seed(0)
+
+    def block(into: int, out: int, groups: int = 1) -> list[nn.Module]:
+        return [nn.Conv2d(into, out, 3, 2, 1, groups=groups), nn.ReLU()]
+
+    plain = nn.Sequential(*block(3, 16), *block(16, 32), *block(32, 64), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2))
+    depth = nn.Sequential(
+        *block(3, 16), *block(16, 16, 16), nn.Conv2d(16, 32, 1), nn.ReLU(), *block(32, 32, 32), nn.Conv2d(32, 64, 1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2),
+    )  # fmt: skip
+    patches = nn.Sequential(
+        nn.Conv2d(3, 64, 8, 8), nn.GELU(), nn.Conv2d(64, 64, 1), nn.GELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2)
+    )
+    found = {"plain": plain, "depthwise": depth, "patches": patches}
+    for network in found.values():
+        last = network[-1]
+        if isinstance(last, nn.Linear):
+            last.weight.data *= 1000  # so that rows lie clearly on one side or the other
+    return found
+
+
+def prepared(folder: Path) -> tuple[str, list[Path]]:
+    """A guard in a folder; the backend's key, and the models."""
+    make_keys(folder / "keys")
+    publisher = Ed25519PrivateKey.generate()
+    write_publisher(folder / "keys", publisher.public_key())
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(jpeg(1_000_000 + i)))) for i in range(80)])
+    rows = Rows(list(pixels), ("live",) * 60 + ("spoof",) * 20)
+    x = torch.from_numpy(pixels[:8]).permute(0, 3, 1, 2) / 255
+    manifests: list[Path] = []
+    for name, network in networks().items():
+        path = folder / f"{name}.onnx"
+        export_onnx(Torch(network.eval(), outputs="logits"), x, path)
+        sign(path, rows, Asked(name=name, family=name, budget=0.2), publisher)
+        manifests.append(path.with_suffix(".json"))
+    (folder / "models").mkdir()
+    bundle(folder / "models" / "first", "first", manifests, publisher)
+    key, digest = new_key()
+    (folder / "guard.toml").write_text(f'{WIDE}\n[[relying_party]]\nname = "bank"\nkey_sha256 = "{digest}"\n', encoding="utf-8")
+    return key, [m.with_suffix(".onnx") for m in manifests]
+
+
+BARE = """
+import io, sys
+import numpy as np, onnxruntime, uvicorn
+from fastapi import FastAPI, Request
+from PIL import Image
+from starlette.concurrency import run_in_threadpool
+told = onnxruntime.SessionOptions(); told.intra_op_num_threads = told.inter_op_num_threads = 1
+models = [onnxruntime.InferenceSession(p, told, providers=["CPUExecutionProvider"]) for p in sys.argv[2:]]
+app = FastAPI()
+def answer(body):
+    x = np.asarray(Image.open(io.BytesIO(body)).convert("RGB"), np.float32).transpose(2, 0, 1)[None] / 255
+    scores = [m.run(None, {m.get_inputs()[0].name: x})[0][0].tolist() for m in models]
+    return {"accept": all(s[0] > s[1] for s in scores), "scores": scores}
+@app.post("/")
+async def ask(request: Request):
+    return await run_in_threadpool(answer, await request.body())
+uvicorn.run(app, port=int(sys.argv[1]), log_level="error")
+"""
+
+
+@contextmanager
+def running(*command: str) -> Iterator[subprocess.Popen[str]]:
+    """A server, ended afterwards."""
+    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def family(pid: int) -> list[int]:
+    """A process and all below it."""
+    children = Path(f"/proc/{pid}/task").glob("*/children")
+    return [pid, *(p for c in children for child in c.read_text().split() for p in family(int(child)))]
+
+
+def cpu(pid: int) -> float:
+    """CPU seconds of a process and all below it."""
+    fields = [Path(f"/proc/{p}/stat").read_text().rpartition(")")[2].split() for p in family(pid)]
+    return sum(int(f[11]) + int(f[12]) for f in fields) / TICK
+
+
+def memory(pid: int) -> float:
+    """Resident MiB of a process and all below it."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    return sum(int(Path(f"/proc/{p}/statm").read_text().split()[1]) * page for p in family(pid)) / 2**20
+
+
+def jpeg(seed: int) -> bytes:
+    """A 112 x 112 JPEG of smooth noise."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (14, 14, 3), dtype=np.uint8)
+    written = io.BytesIO()
+    Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(written, "JPEG", quality=90)
+    return written.getvalue()
+
+
+def asked(side: str, pid: int, work: Callable[[int], None], count: int) -> Cost:
+    """Ask so many times, a few at once, after some that do not count."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(work, range(50)))
+        before, began = cpu(pid), time.perf_counter()
+        list(pool.map(work, range(50, 50 + count)))
+        return Cost(side, count, 1000 * (cpu(pid) - before) / count, count / (time.perf_counter() - began))
+
+
+def models_alone(paths: list[Path], count: int) -> Cost:
+    """The three models on the same pictures, one thread."""
+    told = onnxruntime.SessionOptions()
+    told.intra_op_num_threads = told.inter_op_num_threads = 1
+    models = [onnxruntime.InferenceSession(str(p), told, providers=["CPUExecutionProvider"]) for p in paths]
+    x = np.random.default_rng(0).random((1, 3, SIDE, SIDE), dtype=np.float32)
+    for timed in (False, True):
+        before, began = time.process_time(), time.perf_counter()
+        for _ in range(count if timed else 20):
+            for model in models:
+                model.run(None, {model.get_inputs()[0].name: x})
+    return Cost("the models alone", count, 1000 * (time.process_time() - before) / count, count / (time.perf_counter() - began))
+
+
+class Caller:
+    """Asks the guard: every attempt from a device and a session of its own, opened before."""
+
+    def __init__(self, url: str, key: str, count: int) -> None:
+        self.url, self.key, self.own = url, key, local()
+        self.ready = [(self.client.open(device), device) for device in (Device() for _ in range(count))]
+
+    @property
+    def client(self) -> Client:
+        if not hasattr(self.own, "client"):
+            self.own.client = Client(self.url, self.key)
+        return self.own.client
+
+    def attempt(self, i: int) -> None:
+        session, device = self.ready[i % len(self.ready)]
+        answer = self.client.attempt(session, device, jpeg(i))
+        if answer.status_code != 202:
+            raise RuntimeError(f"{answer.status_code} {answer.text}")
+
+    def whole(self, i: int) -> None:
+        device = Device()
+        self.client.attempt(self.client.open(device), device, jpeg(10_000_000 + i))
+
+
+def soaked(pid: int, caller: Caller, seconds: float) -> tuple[float, float, int]:
+    """MiB after the first tenth of the time and at its end, and how often was asked."""
+    end, first, count = time.monotonic() + seconds, 0.0, 0
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        while (left := end - time.monotonic()) > 0:
+            list(pool.map(caller.whole, range(count, count + 100)))
+            count += 100
+            if not first and left < 0.9 * seconds:
+                first = memory(pid)
+    return first, memory(pid), count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--soak", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument("--out", type=Path, default=None)
+    said = parser.parse_args()
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        key, paths = prepared(folder)
+        found = [models_alone(paths, said.requests)]
+        (folder / "bare.py").write_text(BARE, encoding="utf-8")
+        with running(str(folder / "bare.py"), "18099", *map(str, paths)) as bare:
+            own = local()
+
+            def post(i: int) -> None:
+                if not hasattr(own, "http"):
+                    own.http = httpx.Client(timeout=30, transport=httpx.HTTPTransport(retries=10))
+                own.http.post("http://127.0.0.1:18099/", content=jpeg(i)).raise_for_status()
+
+            time.sleep(3)
+            found.append(asked("bare FastAPI and ONNX Runtime", bare.pid, post, said.requests))
+        with running("-m", "vauban.cli", "--json", "serve", str(folder / "guard.toml")) as guard:
+            text = ""
+            while not text.rstrip().endswith("}"):
+                text += guard.stdout.readline() if guard.stdout else ""
+            caller = Caller(json.loads(text)["devices"], key, said.requests + 50)
+            found.append(asked("guard: an attempt", guard.pid, caller.attempt, said.requests))
+            found.append(asked("guard: a session and an attempt", guard.pid, caller.whole, said.requests))
+            grown = soaked(guard.pid, caller, said.soak) if said.soak else None
+    write(found, grown, said.out)
+
+
+def write(found: list[Cost], grown: tuple[float, float, int] | None, out: Path | None) -> None:
+    """Print the table, and keep it where that is wanted."""
+    models, bare, attempt = (found[i].cpu for i in (0, 1, 2))
+    lines = ["| | requests | CPU ms each | requests a second and core, by CPU | asked a second |", "|---|---|---|---|---|"]
+    lines += [f"| {c.side} | {c.requests} | {c.cpu:.2f} | {1000 / c.cpu:.0f} | {c.rate:.0f} |" for c in found]
+    lines += [
+        "",
+        f"The guard beyond its models: {attempt - models:.2f} ms CPU an attempt (goal: at most 6); beyond the bare endpoint {attempt - bare:.2f} ms.",
+    ]
+    if grown:
+        lines.append(
+            f"Memory: {grown[0]:.0f} MiB after a tenth of the soak, {grown[1]:.0f} MiB at its end, {grown[2]} sessions and attempts in between."
+        )
+    text = "\n".join(lines)
+    print(text)
+    if out:
+        out.write_text(f"# What the guard costs\n\n{about()}\n\n{text}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""`python -m benchmarks.siege FOLDER`: our own attacks against the guard, through its real HTTP interface: what each control costs an attacker.
+
+FOLDER is what `python examples/guard/demo.py FOLDER` made: three hardened networks, signed, and synthetic faces. Each attack wants some spoofs to be
+taken for live, knows other live faces to start from, and meets in turn
+
+* the scores of one network, nothing before it;
+* accept or reject of three networks that must agree, as often as it likes;
+* the guard's limits, with a few devices, each paced so that hurry does not lock it, for at most as many days as an ensemble serves;
+* the same, and near-duplicates across devices rejected ("enforce", calibrated on other rows).
+
+Days pass in the guard's database, whose clock is moved; every attempt is one over HTTP.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.__main__ import about
+from vauban.attacks import ATTACKS
+from vauban.cli.guard_init import new_key
+from vauban.doors import Oracle
+from vauban.guard.assembly import assembled
+from vauban.guard.client import Client
+from vauban.guard.config import read_guard
+from vauban.guard.keeper import Keeper, common
+from vauban.guard.server.app import create_app
+from vauban.guard.server.listen import listening
+from vauban.guard.storage import Store
+from vauban.noise import RowNoise
+from vauban.target import Target, Torch
+from vauban.target.guarded import DAY, Effort, Guarded
+from vauban.target.http import Authorisation
+from vauban.target.onnx import Onnx
+from vauban.threat import Access, Ball, Goal, Threat
+
+ROWS, QUESTIONS, DEVICES, DAYS = 6, 200, 5, 90
+FILES = ("plain.onnx", "mobile.onnx", "mixer.onnx")
+START = 1_790_000_000.0
+L2, LINF = Ball(2.0, "l2"), Ball("8/255", "linf")
+ATTACKS_OF = {
+    "square": (LINF, Access.SCORE),
+    "transfer": (LINF, Access.LABEL),
+    "rays": (LINF, Access.LABEL),
+    "boundary": (L2, Access.LABEL),
+    "hop-skip-jump": (L2, Access.LABEL),
+    "oars-hop-skip-jump": (L2, Access.LABEL),
+    "surfree": (L2, Access.LABEL),
+}
+WIDE = """
+[session]
+attempts = 5
+mode = "direct"
+[listen]
+slot = "0.001s"
+[burst]
+count = 100000
+[limits]
+network = { count = 1000000, window = "1h" }
+"""
+OFF = """
+[watch]
+replay = "off"
+similarity = "off"
+anomaly = "off"
+"""
+ENFORCED = """
+[watch]
+similarity = "enforce"
+calibration = "watch.json"
+"""
+
+
+@dataclass(frozen=True)
+class Siege:
+    """One attack before one wall: how many of the rows fell, after how many questions (median of the fallen), what the guard let in and refused,
+    what was not asked because no device was free, and the device-days that were spent."""
+
+    wall: str
+    attack: str
+    rows: int
+    fell: int
+    questions: float
+    let_in: int
+    refused: int
+    starved: int
+    days: float
+    device_days: float
+
+    def line(self) -> list[str]:
+        """For a table."""
+        each = "-" if not self.fell else f"{self.questions:.0f}"
+        cost = "-" if not self.device_days else f"{self.device_days:.0f} ({DEVICES} devices, {self.days:.0f} days)"
+        broken = "-" if not self.fell or not self.device_days else f"{self.device_days / self.fell:.0f}"
+        return [self.wall, self.attack, f"{self.fell} of {self.rows}", each, cost, broken]
+
+
+class Moved:
+    """The guard's clock and the attacker's, which waiting moves."""
+
+    def __init__(self, days: float) -> None:
+        self.now, self.end = START, START + days * DAY
+
+    def __call__(self, *_: object) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> bool:
+        """Let time pass, as long as there is some."""
+        if self.now + seconds > self.end:
+            return False
+        self.now += seconds
+        return True
+
+
+class Agreeing(Target):
+    """Three networks that must agree, without a guard: 0 accepted, 1 rejected."""
+
+    access = Access.LABEL
+    outputs = "labels"
+    classes = 2
+
+    def __init__(self, members: list[Target]) -> None:
+        self.members, self.name, self.asked = members, "three that agree", 0
+
+    def scores(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
+        return torch.nn.functional.one_hot(self.labels(x), 2).double()
+
+    def labels(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
+        self.asked += len(x)
+        return (torch.stack([m.labels(x) for m in self.members]) != 0).any(0).long()
+
+
+def rows_of(folder: Path, split: str) -> tuple[Tensor, Tensor]:
+    """Faces, float32 (n, 3, 32, 32), and 0 for live, 1 for spoofs."""
+    held = np.load(folder / f"{split}.npz")
+    names = held["classes"].tolist()
+    return torch.from_numpy(held["x"]).float() / 255, torch.from_numpy((held["y"] != names.index("live")).astype(np.int64))
+
+
+@contextmanager
+def guarded(folder: Path, extra: str) -> Iterator[Guarded]:
+    """The guard with the demonstration's models and a clock that can be moved."""
+    with tempfile.TemporaryDirectory() as made:
+        home = Path(made)
+        for part in ("keys", "models"):
+            shutil.copytree(folder / "service" / part, home / part)
+        shutil.copy(folder / "service" / "watch.json", home)
+        key, digest = new_key()
+        (home / "guard.toml").write_text(f'{WIDE}\n{extra}\n[[relying_party]]\nname = "bank"\nkey_sha256 = "{digest}"\n', encoding="utf-8")
+        clock = Moved(DAYS)
+        store = Store(f"sqlite:///{home / 'guard.db'}", clock=clock, steady=None)
+        guard = assembled(read_guard(home / "guard.toml"), store)
+        keeper = Keeper(guard, common(guard))
+        keeper.start()
+        try:
+            with listening(create_app(guard), guard.config) as url:
+                allowed = Authorisation("our own guard, on this machine, for this measurement", ("127.0.0.1",))
+                yield Guarded(Client(url, key), allowed, devices=DEVICES, wait=clock.wait, clock=clock, direct=True)
+        finally:
+            keeper.stop()
+            guard.stop()
+
+
+def siege(wall: str, name: str, target: Target, folder: Path, surrogate: Target) -> Siege:
+    """One attack on one target."""
+    ball, access = ATTACKS_OF[name]
+    x, y = rows_of(folder, "test")
+    theirs, kinds = rows_of(folder, "calibration")
+    spoofs = x[y == 1][:ROWS]
+    threat = Threat(wall, ball, goal=Goal(wanted=0, sources=(1,)), access=min(access, target.access), queries=QUESTIONS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        o = Oracle(
+            target, spoofs, torch.ones(len(spoofs), dtype=torch.int64), threat, seed=0, samples=(theirs[kinds == 0][:50], kinds[kinds == 0][:50]),
+            surrogate=surrogate if name == "transfer" else None,
+        )  # fmt: skip
+        ATTACKS[name](o)
+    found, effort = o.outcome, target.effort if isinstance(target, Guarded) else Effort()
+    fell = found.broken & found.eligible
+    first = found.first[fell].double()
+    return Siege(
+        wall, name, int(found.eligible.sum()), int(fell.sum()), float(first.median()) if len(first) else math.nan, effort.attempts,
+        effort.refused, effort.starved, effort.days, DEVICES * effort.days,
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--attack", action="append", choices=list(ATTACKS_OF))
+    parser.add_argument("--out", type=Path, help="where the table goes, as Markdown; the lines go beside it as JSON lines")
+    said = parser.parse_args()
+    torch.set_num_threads(1)
+    folder, found = said.folder.resolve(), list[Siege]()
+    calibrated(folder)
+    for name in said.attack or ATTACKS_OF:
+        for made in walls(name, folder):
+            found.append(made)
+            print(" | ".join(made.line()), flush=True)
+    write(found, said.out)
+
+
+def walls(name: str, folder: Path) -> Iterator[Siege]:
+    """One attack before every wall that shows it enough."""
+    members = [opened(folder / file) for file in FILES]
+    surrogate = trained(folder)
+    if ATTACKS_OF[name][1] >= Access.SCORE:
+        yield siege("scores of one model", name, members[0], folder, surrogate)
+        yield Siege("the guard", name, ROWS, 0, math.nan, 0, 0, 0, 0.0, 0.0)
+        return
+    yield siege("binary answers, no limit", name, Agreeing(members), folder, surrogate)
+    for wall, extra in (("limits", OFF), ("limits and similarity", ENFORCED)):
+        with guarded(folder, extra) as target:
+            yield siege(wall, name, target, folder, surrogate)
+
+
+def opened(path: Path) -> Target:
+    """A model of the guard, as a file that nobody outside has."""
+    return Onnx(path, outputs="logits", name=path.stem)
+
+
+def trained(folder: Path) -> Target:
+    """A network of the attacker's own: the plain one as it was before it was hardened."""
+    sys.path.insert(0, str(folder))
+    import models
+    from safetensors.torch import load_file
+
+    network = models.plain()
+    network.load_state_dict(load_file(folder / "plain.safetensors"))
+    return Torch(network.eval(), outputs="logits", name="at home")
+
+
+def calibrated(folder: Path) -> None:
+    """The watch's calibration, on the calibration rows, once."""
+    if not (folder / "service" / "watch.json").exists():
+        command = [
+            "guard",
+            "calibrate",
+            "service/guard.toml",
+            "--data",
+            "calibration.npz",
+            "--everything",
+            "--history",
+            "1000",
+            "--out",
+            "service/watch.json",
+        ]
+        subprocess.run([sys.executable, "-m", "vauban.cli", *command], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+
+def write(found: list[Siege], out: Path | None) -> None:
+    """Print the table, and keep it where that is wanted."""
+    lines = ["| before | attack | spoofs that passed | questions (median) | spent | device-days each |", "|---|---|---|---|---|---|"]
+    lines += [f"| {' | '.join(made.line())} |" for made in found]
+    print("\n".join(lines))
+    if out:
+        told = (
+            f"{ROWS} spoofs, {QUESTIONS} questions each at most, {DEVICES} devices, {DAYS} days; L-infinity 8/255 or L2 2.0 of 32 x 32 x 3."
+        )
+        out.write_text("\n".join(["# What the guard costs an attacker", "", about(), "", told, "", *lines, ""]), encoding="utf-8")
+        out.with_suffix(".jsonl").write_text("".join(json.dumps(asdict(made)) + "\n" for made in found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

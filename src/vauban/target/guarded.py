@@ -1,0 +1,183 @@
+"""A classifier behind Vauban's guard, as somebody sees it who has a few devices and may wait: accepted, rejected, or no answer today."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlsplit
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vauban.errors import BadData, BadEndpoint
+from vauban.noise import RowNoise
+from vauban.target.base import Target
+from vauban.target.http.settings import Authorisation
+from vauban.threat import Access
+
+if TYPE_CHECKING:
+    from vauban.guard.client import Client, Device
+
+LIMITED = 429
+ACCEPT, REJECT, NOTHING = 0, 1, -1
+DAY = 86400.0
+
+
+@dataclass
+class Held:
+    """A device of the attacker's, and until when it must rest."""
+
+    device: Device
+    until: float = 0.0
+
+
+@dataclass
+class Effort:
+    """What was spent.
+
+    Attributes:
+        attempts: that the guard let in.
+        refused: that it did not.
+        starved: questions that were not asked, because no device was free and the attacker would not wait.
+        began, ended: by the attacker's clock.
+    """
+
+    attempts: int = 0
+    refused: int = 0
+    starved: int = 0
+    began: float = math.nan
+    ended: float = math.nan
+
+    @property
+    def days(self) -> float:
+        """How long it took."""
+        return 0.0 if math.isnan(self.began) else (self.ended - self.began) / DAY
+
+
+class Guarded(Target):
+    """A guard over HTTP, with two classes: 0 is accepted, 1 is rejected; a question that gets neither has the label -1.
+
+    The attacker has a few devices, each with a key of its own, and a session for every few attempts; it paces itself, so that locks against hurry do
+    not hit it, and sees of each attempt what a user would: whether it was accepted. Pictures are sent as PNG of 8 bits.
+
+    Args:
+        client: of the listener for devices, with an API key; the backend is not the attacker's, but opens sessions for whoever asks.
+        authorisation: who allows it to be attacked, and the hosts that may be sent to.
+        devices: how many the attacker has.
+        pace: seconds that it lets pass between two attempts of one device.
+        wait: lets so many seconds pass until a device is free again, and says whether the attacker goes on; by default it does not wait.
+        clock: the time by which devices rest, seconds since 1970.
+        direct: whether the guard tells devices the decision; otherwise it is read as users see it, from what the backend does next.
+        name: what the record calls it.
+
+    Raises:
+        NotAuthorised: its host is not allowed.
+
+    Attributes:
+        effort: what was spent so far.
+    """
+
+    kind: ClassVar[str] = "guard"
+    access = Access.LABEL
+    outputs = "labels"
+    refuses = True
+    metered = True
+    classes = 2
+
+    def __init__(
+        self,
+        client: Client,
+        authorisation: Authorisation,
+        *,
+        devices: int = 1,
+        pace: float = 40.0,
+        wait: Callable[[float], bool] | None = None,
+        clock: Callable[[], float] = time.time,
+        direct: bool = False,
+        name: str = "",
+    ) -> None:
+        from vauban.guard.client import Device
+
+        parts = urlsplit(client.url)
+        authorisation.check(parts.hostname or "", parts.port, "the guard's host is")
+        self.client, self.pace, self.wait, self.clock, self.direct = client, pace, wait, clock, direct
+        self.hands = [Held(Device(clock=clock)) for _ in range(devices)]
+        self.name, self.effort = name or parts.netloc, Effort()
+
+    def scores(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
+        """1 for what it said, 0 for the other, NaN where it said nothing, float64 (n, 2): a guard shows no scores."""
+        labels = self.labels(x)
+        known = torch.nn.functional.one_hot(labels.clamp_min(0), 2).double()
+        return torch.where((labels < 0)[:, None], torch.nan, known)
+
+    def labels(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
+        """0 accepted, 1 rejected, -1 no answer; int64 (n,)."""
+        return torch.tensor([self._asked(png(row)) for row in self.wire(x).cpu().numpy()], dtype=torch.int64)
+
+    def wire(self, x: Tensor, clean: Tensor | None = None) -> Tensor:
+        """Pictures as a PNG of 8 bits carries them, rounded toward the clean ones so that no change grows."""
+        levels = x.detach() * 255
+        if clean is None:
+            return levels.round().clamp(0, 255) / 255
+        toward = torch.where(x >= clean, levels.add(1e-4).floor(), levels.sub(1e-4).ceil())
+        return toward.clamp(0, 255) / 255
+
+    def sha256(self) -> str:
+        """Of the address: nobody sees the models behind it."""
+        return hashlib.sha256(self.client.url.encode()).hexdigest()
+
+    def _asked(self, picture: bytes) -> int:
+        while (held := self._free()) is not None:
+            answer = self._attempt(held, picture)
+            if answer is not None:
+                return answer
+        self.effort.starved += 1
+        return NOTHING
+
+    def _free(self) -> Held | None:
+        """A device that may try now; waited for, where the attacker waits."""
+        held = min(self.hands, key=lambda h: h.until)
+        rest = held.until - self.clock()
+        if rest > 0 and (self.wait is None or not self.wait(rest)):
+            return None
+        return held
+
+    def _attempt(self, held: Held, picture: bytes) -> int | None:
+        """What one attempt got; None where the guard let none in, and the device must rest."""
+        now = self.clock()
+        if math.isnan(self.effort.began):
+            self.effort.began = now
+        session = self.client.open(held.device)
+        answer = self.client.attempt(session, held.device, picture)
+        self.effort.ended = self.clock()
+        if answer.status_code == LIMITED:
+            self.effort.refused += 1
+            held.until = self.clock() + float(answer.headers.get("Retry-After", 60))
+            return None
+        if answer.is_error:
+            raise BadEndpoint(f"{self.name}: answered {answer.status_code}: {answer.text[:200]}")
+        self.effort.attempts += 1
+        held.until = self.clock() + self.pace
+        said = answer.json().get("decision") if self.direct else self.client.result(session)["decision"]
+        return ACCEPT if said == "accept" else REJECT
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A picture, float (3, h, w) or (1, h, w) in [0, 1], as a file.
+
+    Raises:
+        BadData: it is none.
+    """
+    if picture.ndim != 3 or picture.shape[0] not in (1, 3):
+        raise BadData(f"a guard takes pictures of shape (3, height, width); these are {picture.shape}")
+    levels = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    written = io.BytesIO()
+    Image.fromarray(levels.transpose(1, 2, 0) if len(levels) == 3 else levels[0]).save(written, "PNG")
+    return written.getvalue()

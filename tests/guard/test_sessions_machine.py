@@ -1,0 +1,287 @@
+"""Sessions and limits against a model that knows only their definitions: whatever is done in whatever order, both say the same."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule, run_state_machine_as_test
+from phones import Phone, World, world
+from sqlalchemy import delete, select
+
+from vauban.errors import GuardDown
+from vauban.guard.limits import locked, release
+from vauban.guard.limits.tables import attempts, limits, locks
+from vauban.guard.refusal import Code, Refused
+from vauban.guard.sessions import Admitted, Claim, Opened
+from vauban.guard.sessions.admission import LATE
+from vauban.guard.sessions.sessions import LOST
+from vauban.guard.sessions.tables import sessions
+
+CEILINGS = {"device": (5, 60.0), "account": (6, 90.0), "network": (6, 50.0), "party": (9, 100.0), "everyone": (11, 200.0)}
+CONFIG = {
+    "session": {"attempts": 3, "ttl": 120},
+    "limits": {name: {"count": count, "window": window} for name, (count, window) in CEILINGS.items()},
+    "lockout": {"fails": 2, "within": 30, "lock": 20, "locks": 2, "locks_within": 2000},
+}
+PHONES = [Phone() for _ in range(2)]
+PLANS = ["reject", "reject", "accept", "accept", "leave", "replay"]
+
+
+@dataclass
+class Told:
+    """What the model knows of an attempt."""
+
+    session: Ticket
+    at: float
+    accept: bool | None = None
+    decided: float | None = None
+    failed: bool = False
+
+
+@dataclass
+class Ticket:
+    """What the model knows of a session."""
+
+    opened: Opened
+    phone: int
+    account: str
+    party: str
+    used: int = 0
+    closed: bool = False
+    final: tuple[object, ...] | None = None
+    tries: list[Told] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+
+
+class Machine(RuleBasedStateMachine):
+    """Backends, devices, an operator and time; the model beside the database."""
+
+    tickets: Bundle[Ticket] = Bundle("tickets")
+    running: Bundle[tuple[Admitted, Told]] = Bundle("running")
+    url = ""
+
+    @initialize(target=tickets)
+    def begin(self) -> object:
+        self.folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        self.here: World = world(self.url or f"sqlite:///{self.folder / 'guard.db'}", self.folder, **CONFIG)
+        with self.here.store.write() as tx:
+            for table in (sessions, attempts, limits, locks):
+                tx.run(delete(table))
+        self.kept: dict[tuple[str, str], Ticket] = {}
+        self.places: dict[str, list[float]] = {}
+        self.all: list[Told] = []
+        self.locks: dict[int, list[tuple[float, float | None]]] = {}
+        self.cleared: dict[int, float] = {}
+        return multiple(*(Ticket(self.here.open(PHONES[i % 2], "xy"[i // 4], "bank"), i % 2, "xy"[i // 4], "bank") for i in range(8)))
+
+    def teardown(self) -> None:
+        if hasattr(self, "here"):
+            self.here.store.close()
+            shutil.rmtree(self.folder)
+
+    # what may be done
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 7.5, 20.0, 30.0, 40.0, 45.5, 60.0, 110.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.here.wait(seconds)
+
+    @rule(
+        target=tickets,
+        phone=st.integers(0, 1),
+        account=st.sampled_from("xy"),
+        party=st.sampled_from(["bank", "shop"]),
+        key=st.sampled_from([None, "k1", "k2"]),
+    )
+    def open_session(self, phone: int, account: str, party: str, key: str | None) -> object:
+        held = self.kept.get((party, key)) if key else None
+        if held is not None and (held.phone, held.account) != (phone, account):
+            with pytest.raises(Refused) as error:
+                self.here.open(PHONES[phone], account, party, key)
+            assert error.value.code is Code.BAD_REQUEST
+            return multiple()
+        opened = self.here.open(PHONES[phone], account, party, key)
+        if held is not None:
+            assert opened == held.opened
+            return multiple()
+        ticket = Ticket(opened, phone, account, party)
+        if key:
+            self.kept[party, key] = ticket
+        return ticket
+
+    @rule(target=running, ticket=tickets, network=st.sampled_from("nm"), plan=st.lists(st.sampled_from(PLANS), min_size=1, max_size=4))
+    def try_some(self, ticket: Ticket, network: str, plan: list[str]) -> object:
+        """Attempts one after the other, of which some are decided at once and some are left under way."""
+        left: list[tuple[Admitted, Told]] = []
+        for what in plan:
+            for attempt in self.tried(ticket, network, what == "replay"):
+                if what in {"accept", "reject"}:
+                    self.decided(*attempt, accept=what == "accept")
+                else:
+                    left.append(attempt)
+        return multiple(*left)
+
+    def tried(self, ticket: Ticket, network: str, replay: bool) -> list[tuple[Admitted, Told]]:
+        replay = replay and bool(ticket.claims)
+        claim = ticket.claims[-1] if replay else PHONES[ticket.phone].claim(ticket.opened.session_id, self.here.now)
+        scopes = {
+            "device": f"{ticket.phone}",
+            "account": ticket.party + ticket.account,
+            "network": network,
+            "party": ticket.party,
+            "everyone": "",
+        }
+        expected = self.expected(ticket, claim, scopes)
+        try:
+            admitted = self.here.admission.admit(ticket.opened.token, claim, network)
+        except Refused as error:
+            assert error.code is (expected or Code.REPLAY), error.why
+            assert expected or replay
+            if not expected:
+                self.spend(ticket, scopes)
+            return []
+        assert not expected and not replay
+        self.spend(ticket, scopes)
+        ticket.claims.append(claim)
+        told = Told(ticket, self.here.now)
+        ticket.tries.append(told)
+        self.all.append(told)
+        assert admitted.seq == ticket.used
+        return [(admitted, told)]
+
+    @rule(attempt=consumes(running), accept=st.booleans())
+    def decide(self, attempt: tuple[Admitted, Told], accept: bool) -> None:
+        self.decided(*attempt, accept=accept)
+
+    def decided(self, admitted: Admitted, told: Told, accept: bool) -> None:
+        if self.here.now > told.at + LATE:
+            with pytest.raises(GuardDown):
+                self.here.settle(admitted, accept)
+            return
+        told.accept, told.decided = accept, self.here.now
+        assert self.here.settle(admitted, accept) is (not accept and self.locks_now(told.session.phone))
+
+    @rule(attempt=consumes(running))
+    def come_to_nothing(self, attempt: tuple[Admitted, Told]) -> None:
+        admitted, told = attempt
+        if self.here.now <= told.at + LATE:
+            self.here.admission.fail(admitted, "invalid_image")
+            told.failed, told.decided = True, self.here.now
+
+    @rule(ticket=tickets)
+    def close(self, ticket: Ticket) -> None:
+        self.here.sessions.close(ticket.party, ticket.opened.session_id)
+        ticket.closed = True
+
+    @rule(ticket=tickets)
+    def fetch(self, ticket: Ticket) -> None:
+        found = self.here.sessions.result(ticket.party, ticket.opened.session_id)
+        expected = ticket.final or self.outcome(ticket)
+        assert (found.status, found.decision, found.used) == expected
+        if expected[0] != "open":
+            ticket.final, ticket.closed = expected, True
+        with pytest.raises(Refused):
+            self.here.sessions.result("else", ticket.opened.session_id)
+
+    @rule(phone=st.integers(0, 1))
+    def release(self, phone: int) -> None:
+        device = self.here.keys.hashed("device", f"key\0{PHONES[phone].public}")
+        with self.here.store.write() as tx:
+            assert release(tx, device, "olivia") == len(self.locks.get(phone, []))
+        if self.locks.pop(phone, []):
+            self.cleared[phone] = self.here.now
+
+    # what must hold
+
+    @invariant()
+    def nobody_has_more_than_its_limit_in_any_window(self) -> None:
+        for key, times in getattr(self, "places", {}).items():
+            count, window = CEILINGS[key.partition(":")[0]]
+            assert all(sum(1 for t in times if start <= t < start + window) <= count for start in times)
+
+    @invariant()
+    def the_operator_sees_the_locks(self) -> None:
+        if hasattr(self, "here"):
+            with self.here.store.read() as tx:
+                held = sorted((lock.since, lock.until or 0) for lock in locked(tx))
+                assert len(tx.run(select(attempts.c.id)).all()) == len(self.all)
+            now = self.here.now
+            assert held == sorted((s, u or 0) for locks in self.locks.values() for s, u in locks if u is None or u > now)
+
+    # the model
+
+    def spend(self, ticket: Ticket, scopes: dict[str, str]) -> None:
+        ticket.used += 1
+        for name, id_ in scopes.items():
+            self.places.setdefault(f"{name}:{id_}", []).append(self.here.now)
+
+    def expected(self, ticket: Ticket, claim: Claim, scopes: dict[str, str]) -> Code | None:
+        now = self.here.now
+        if ticket.closed or now >= ticket.opened.expires or abs(claim.timestamp - now) > 30:
+            return Code.UNAUTHORISED
+        if ticket.used >= 3 or self.blocked(ticket.phone) or self.fails(ticket.phone, undecided=True) >= 2:
+            return Code.LIMITED
+        for name, id_ in scopes.items():
+            count, window = CEILINGS[name]
+            if sum(1 for t in self.places.get(f"{name}:{id_}", []) if t > now - window) >= count:
+                return Code.LIMITED
+        return None
+
+    def blocked(self, phone: int) -> bool:
+        return any(until is None or until > self.here.now for _, until in self.locks.get(phone, []))
+
+    def fails(self, phone: int, undecided: bool) -> int:
+        after = max(self.here.now - 30, self.cleared.get(phone, 0.0))
+        mine = [t for t in self.all if t.session.phone == phone and t.at > after]
+        return sum(1 for t in mine if t.accept is False or (undecided and t.accept is None))
+
+    def locks_now(self, phone: int) -> bool:
+        now, held = self.here.now, self.locks.setdefault(phone, [])
+        if self.blocked(phone) or self.fails(phone, undecided=False) < 2:
+            return False
+        recent = sum(1 for since, until in held if until is not None and since > now - 2000)
+        held.append((now, None if recent + 1 >= 2 else now + 20))
+        self.cleared[phone] = now
+        return True
+
+    def outcome(self, ticket: Ticket) -> tuple[object, ...]:
+        now = self.here.now
+        if any(t.accept for t in ticket.tries):
+            return "decided", "accept", ticket.used
+        waiting = any(t.decided is None and t.at > now - LOST for t in ticket.tries)
+        if waiting or not (ticket.closed or now >= ticket.opened.expires or ticket.used >= 3):
+            return "open", None, ticket.used
+        if ticket.used == 0:
+            return ("closed" if ticket.closed else "expired"), None, 0
+        return "decided", "reject", ticket.used
+
+
+CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+
+
+def test_sessions_and_limits_are_what_their_definitions_say() -> None:
+    run_state_machine_as_test(
+        Machine, settings=settings(max_examples=30, stateful_step_count=50, deadline=None, suppress_health_check=CHECKS)
+    )
+
+
+@pytest.mark.slow
+def test_sessions_and_limits_are_what_their_definitions_say_for_long() -> None:
+    run_state_machine_as_test(
+        Machine, settings=settings(max_examples=400, stateful_step_count=80, deadline=None, suppress_health_check=CHECKS)
+    )
+
+
+@pytest.mark.slow
+def test_sessions_and_limits_are_what_their_definitions_say_on_postgresql(postgres_url: str) -> None:
+    class OnPostgres(Machine):
+        url = postgres_url
+
+    run_state_machine_as_test(
+        OnPostgres, settings=settings(max_examples=40, stateful_step_count=50, deadline=None, suppress_health_check=CHECKS)
+    )
