@@ -1,4 +1,4 @@
-# The two commands of a newcomer: `make demo` and `make test`. Everything else is for those who build Vauban.
+# The commands of a newcomer: `make demo`, `make demo-guard` and `make test`. Everything else is for those who build Vauban.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 SOURCES := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types docs docs-pages schema bench clean
+.PHONY: help demo demo-guard servers test test-slow lint types docs docs-pages schema bench clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,16 +22,26 @@ $(VENV)/.user: $(VENV)/.torch $(SOURCES)
 
 $(VENV)/.dev: $(VENV)/.torch $(SOURCES)
 	$(PIP) -e '.[dev]'
-	@touch $@ $(VENV)/.user
+	@touch $@ $(VENV)/.user $(VENV)/.guard
 
 demo: $(VENV)/.user  ## train a small model, audit it, harden it, audit it again (about two minutes)
 	$(BIN)/python examples/digits/demo.py
 
-test: $(VENV)/.dev lint types  ## everything but what is marked slow
+$(VENV)/.guard: $(VENV)/.torch $(SOURCES)
+	$(PIP) -e '.[onnx,guard]'
+	@touch $@
+
+demo-guard: $(VENV)/.guard  ## harden three small models, serve them behind the guard, try to get in (about four minutes; nothing stays running)
+	$(BIN)/python examples/guard/demo.py
+
+servers:
+	@./tests/servers.sh
+
+test: $(VENV)/.dev servers lint types  ## everything but what is marked slow
 	$(BIN)/mkdocs build --strict --quiet --site-dir site
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
-test-slow: $(VENV)/.dev  ## what is marked slow
+test-slow: $(VENV)/.dev servers  ## what is marked slow
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -q -m slow
 
 lint: $(VENV)/.dev

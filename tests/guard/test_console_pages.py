@@ -259,6 +259,7 @@ def test_a_name_in_a_drawing_is_text() -> None:
     assert isinstance(drawn, Markup) and "<script>" not in drawn and drawn.count("<") == 2
 
 
+@settings(deadline=None)
 @given(st.floats(1e-3, 1e7), st.integers(2, 8))
 def test_ticks_are_few_even_and_reach_the_top(high: float, most: int) -> None:
     found = ticks(high, most)

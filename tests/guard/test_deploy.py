@@ -124,7 +124,8 @@ def test_what_the_services_mount_and_need_is_there(compose: dict[str, Any]) -> N
         assert set(service.get("depends_on", ())) <= services.keys()
         assert set(service.get("networks", ())) <= compose["networks"].keys()
     assert (DEPLOY / services["guard-1"]["build"]["context"] / services["guard-1"]["build"]["dockerfile"]).is_file()
-    assert services["guard-1"] | {"hostname": "", "ports": []} == services["guard-2"] | {"hostname": "", "ports": []}
+    own = ("hostname", "ports", "depends_on")
+    assert len({str({k: v for k, v in services[name].items() if k not in own}) for name in ("guard-1", "guard-2")}) == 1
 
 
 def test_services_have_no_more_rights_than_they_need(compose: dict[str, Any]) -> None:

@@ -156,6 +156,12 @@ def test_a_count_that_was_taken_out_is_told(lite: Store, keys: Keys) -> None:
     assert "count of rows was changed" in first_fault(lite, keys)
 
 
+def test_a_last_row_that_the_database_does_not_name_is_told(lite: Store, keys: Keys) -> None:
+    written(lite, keys)
+    done(lite, update(heads).values(mac=b"\0" * 32))
+    assert first_fault(lite, keys) == 'ledger of "a": row 10 is not the one that the database names as the last'
+
+
 def test_each_chain_names_its_own_first_fault(lite: Store, keys: Keys) -> None:
     for node in ("a", "b", "c"):
         written(lite, keys, 5, node)

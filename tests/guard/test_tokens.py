@@ -100,29 +100,29 @@ def test_the_forgery_of_these_tests_is_taken_with_the_right_key() -> None:
     assert TOKENS.read(forged("1", RING["1"])).expires == 2e9
 
 
-@pytest.mark.parametrize(
-    "token",
-    [
-        "",
-        "v1...",
-        forged("2", RING["1"]),
-        forged("3", b""),
-        forged("../../etc/passwd", b""),
-        forged("..", b""),
-        forged("1\n", RING["1"]),
-        forged("\u0661", RING["1"]),
-        TOKEN.replace("v1.", "v0.", 1),
-        TOKEN.replace("v1.", "none.", 1),
-        TOKEN + "=",
-        TOKEN + "\n",
-        " " + TOKEN,
-        TOKEN.rpartition(".")[0] + ".",
-        TOKEN.rpartition(".")[0],
-        TOKEN * 20,
-        f"{b64(json.dumps({'alg': 'none', 'typ': 'JWT'}).encode())}.{TOKEN.split('.')[2]}.",
-        f"{b64(json.dumps({'alg': 'HS256', 'kid': '2'}).encode())}.{TOKEN.split('.')[2]}.{TOKEN.split('.')[3]}",
-    ],
-)
+FORGERIES = {
+    "empty": "",
+    "only dots": "v1...",
+    "another key's code": forged("2", RING["1"]),
+    "an unknown key": forged("3", b""),
+    "a path as key": forged("../../etc/passwd", b""),
+    "a folder as key": forged("..", b""),
+    "a line after the key": forged("1\n", RING["1"]),
+    "a digit of another script": forged("\u0661", RING["1"]),
+    "another version": TOKEN.replace("v1.", "v0.", 1),
+    "no algorithm": TOKEN.replace("v1.", "none.", 1),
+    "padding": TOKEN + "=",
+    "a line after": TOKEN + "\n",
+    "a space before": " " + TOKEN,
+    "an empty code": TOKEN.rpartition(".")[0] + ".",
+    "no code": TOKEN.rpartition(".")[0],
+    "too long": TOKEN * 20,
+    "a JWT without a signature": f"{b64(json.dumps({'alg': 'none', 'typ': 'JWT'}).encode())}.{TOKEN.split('.')[2]}.",
+    "a JWT": f"{b64(json.dumps({'alg': 'HS256', 'kid': '2'}).encode())}.{TOKEN.split('.')[2]}.{TOKEN.split('.')[3]}",
+}
+
+
+@pytest.mark.parametrize("token", FORGERIES.values(), ids=FORGERIES)
 def test_forgeries_are_refused(token: str) -> None:
     refused(token)
 
@@ -178,23 +178,23 @@ def test_a_key_has_one_form_however_its_point_is_written() -> None:
     assert device_key(base64.b64encode(short).decode()) == device_key(der(public)) == der(public)
 
 
-@pytest.mark.parametrize(
-    "told",
-    [
-        "",
-        "AAAA",
-        "not base64",
-        der(ec.generate_private_key(ec.SECP384R1()).public_key()),
-        der(ec.generate_private_key(ec.SECP256K1()).public_key()),
-        der(ed448.Ed448PrivateKey.generate().public_key()),
-        der(x25519.X25519PrivateKey.generate().public_key()),
-        der(rsa.generate_private_key(65537, 2048).public_key()),
-        der(Ed25519PrivateKey.generate().public_key()) + "AAAA",
-    ],
-)
-def test_a_key_of_another_kind_is_a_bad_request(told: str) -> None:
+KINDS = {
+    "empty": lambda: "",
+    "three bytes": lambda: "AAAA",
+    "no base64": lambda: "not base64",
+    "P-384": lambda: der(ec.generate_private_key(ec.SECP384R1()).public_key()),
+    "secp256k1": lambda: der(ec.generate_private_key(ec.SECP256K1()).public_key()),
+    "Ed448": lambda: der(ed448.Ed448PrivateKey.generate().public_key()),
+    "X25519": lambda: der(x25519.X25519PrivateKey.generate().public_key()),
+    "RSA": lambda: der(rsa.generate_private_key(65537, 2048).public_key()),
+    "more after it": lambda: der(Ed25519PrivateKey.generate().public_key()) + "AAAA",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_key_of_another_kind_is_a_bad_request(kind: str) -> None:
     with pytest.raises(Refused) as error:
-        device_key(told)
+        device_key(KINDS[kind]())
     assert error.value.code is Code.BAD_REQUEST
 
 

@@ -24,7 +24,7 @@ from vauban.guard.keys import Keys, make_keys, read_keys
 from vauban.guard.storage import Store
 from vauban.guard.watch import Calibration, Watch, read_calibration, write_calibration
 from vauban.guard.watch.anomaly import FEATURES, features, fit
-from vauban.guard.watch.calibrate import Owner, calibrate
+from vauban.guard.watch.calibrate import Owner, bounds, calibrate
 from vauban.guard.watch.calibration import Likeness
 from vauban.guard.watch.tables import prints
 from vauban.measure.exact import clopper_pearson
@@ -89,6 +89,13 @@ def test_statistics_of_an_image_are_what_they_say() -> None:
     assert found[4] == pytest.approx(np.log(np.abs(np.diff(np.diff(bright, axis=1), axis=0)).mean() + 1))
     assert found[6:8] == pytest.approx([bright.mean() / 1020, bright.std() / 1020])
     assert found[8] == pytest.approx(((x == 0) | (x == 255)).mean())
+
+
+def test_quiet_is_a_quarter_wider_than_what_is_certain() -> None:
+    low, high = clopper_pearson(40, 1000)
+    found = bounds(40, 1000)
+    assert (found.low, found.high) == pytest.approx((low / 1.25, high * 1.25))
+    assert bounds(99, 100).high < 1
 
 
 def test_more_history_and_fewer_rows_make_nothing_rejected_at_once(held: tuple[Keys, Calibration]) -> None:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from captures import Sender, blinded, captures, noisy, scene, sent, shifted
+from captures import Sender, blinded, captures, levels, noisy, scene, sent, shifted
 from sqlalchemy import func, insert, select
 
 from vauban.errors import BadGuard
@@ -23,7 +23,8 @@ from vauban.guard.watch import Calibration, Watch
 from vauban.guard.watch.calibration import Likeness
 from vauban.guard.watch.clusters import link
 from vauban.guard.watch.evidence import FACTORS, Evidence, read_evidence
-from vauban.guard.watch.tables import clusters, digests, inbox, marks, prints
+from vauban.guard.watch.sketch import likeness
+from vauban.guard.watch.tables import clusters, digests, inbox, marks, printsfrom vauban.guard.watch.thumbnail import nearest
 
 NOW = time.time()
 RNG = np.random.default_rng(0)
@@ -91,6 +92,23 @@ def test_strangers_are_not_near(watch: Watch, store: Store) -> None:
     assert all(r.flags == () and r.near == () for r in found)
     with store.read() as tx:
         assert tx.run(select(func.count()).select_from(clusters)).scalar_one() == 0
+
+
+def test_near_begins_where_calibration_says(watch: Watch, sqlite_url: str) -> None:
+    store = Store(sqlite_url)
+    store.create()
+    base, other = (captures()[i].astype(float) for i in (5, 6))
+    sent(watch, store, captures()[5], Sender.person("first", NOW))
+    stored = watch.look(captures()[5])
+    far, told = [], []
+    for share in np.linspace(0.02, 0.5, 25):
+        seen = watch.look(levels((1 - share) * base + share * other))
+        with store.write() as tx:
+            told.append("near" in watch.recall(tx, seen, Sender.person("second", NOW)).flags)
+        far.append(min(float(nearest(seen.probes, stored.thumb[None])[0]) / 0.0164, 1.0 if likeness(seen.sketch, [stored.sketch])[0] >= 0.5 else 9))
+    assert told[:3] == [True] * 3
+    assert not any(t for t, f in zip(told, far, strict=True) if f > 1)
+    assert any(1 < f < 2.5 for f in far)
 
 
 def test_a_flood_of_others_does_not_hide_a_near_duplicate(watch: Watch, store: Store) -> None:

@@ -210,6 +210,7 @@ def _clusters(tx: Transaction, rng: np.random.Generator, now: float) -> None:
         first = now - 2.4 * 3600 + number * 60
         told = {"id": number, "size": size, "identities": identities, "accepted": size // 12, "first": first, "last": now - 60 * number}
         tx.run(insert(clusters).values(upto=size, evidence="[0,0,0]", log_e=log_e, alarmed=log_e > math.log(1e6), **told))
+        rows: list[dict[str, object]] = []
         for i in range(size):
             who = hashed(f"bad{i % identities}")
             mine = {
@@ -219,7 +220,8 @@ def _clusters(tx: Transaction, rng: np.random.Generator, now: float) -> None:
                 "identity": hashed(f"a{who}"),
                 "network": hashed(i % 3),
             }
-            tx.run(insert(prints).values(session=hashed(i) * 2, sketch=b"", thumb=b"", accept=i % 12 == 0, cluster=number, **mine))
+            rows.append({"sketch": b"", "thumb": b"", "accept": i % 12 == 0, "cluster": number, **mine})
+        tx.run(insert(prints), rows)
     told = {
         "kind": "cluster",
         "key": "1",

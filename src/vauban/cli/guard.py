@@ -12,6 +12,7 @@ from vauban.cli.edge import guarded
 VERBS = {
     "init": ("guard_init", "init"),
     "key": ("guard_init", "key"),
+    "rotate-token-key": ("guard_init", "rotate"),
     "models": ("guard_models", "group"),
     "check": ("guard_check", "command"),
     "calibrate": ("guard_calibrate", "command"),

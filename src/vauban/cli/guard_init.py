@@ -87,7 +87,7 @@ def init(
 
     said.write({"file": str(file), "backend": backend, "operator": operator, "receipts": raw(made.public).hex()})
     said.say(f"{file} and {folder / 'keys'} are written. These keys are shown once; the file holds their hashes only:")
-    said.table(("for", "key"), [["the backend (relying party)", backend], ["the operator, at the console", operator]])
+    said.say(f"the backend (relying party):     {backend}\nthe operator, at the console:    {operator}")
     said.say(f"Receipts and checkpoints verify with the public key {raw(made.public).hex()}")
 
 
@@ -96,4 +96,24 @@ def key(ctx: typer.Context) -> None:
     said = Output.of(ctx)
     made, digest = new_key()
     said.write({"key": made, "key_sha256": digest})
-    said.table(("key", "key_sha256"), [[made, digest]])
+    said.say(f"key:        {made}\nkey_sha256: {digest}")
+
+
+def rotate(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The guard's configuration.")] = Path("guard.toml"),
+) -> None:
+    """Make a new key for client tokens: it signs from the next start on, and tokens of the one before it stay good.
+
+    \b
+    vauban guard rotate-token-key guard.toml
+    """
+    from vauban.guard.config import read_guard
+    from vauban.guard.keys import rotate_token_key
+
+    config = read_guard(file)
+    number = rotate_token_key(config.beside(config.keys))
+    Output.of(ctx).write({"key": number})
+    Output.of(ctx).say(
+        f"key {number} signs tokens once every process of the guard was started again; the key before it still verifies them"
+    )

@@ -17,7 +17,7 @@ from vauban.guard.rotation.fleet import Fleet
 from vauban.guard.rotation.moves import Rotation
 from vauban.guard.rotation.roster import Roster, recently_live
 from vauban.guard.rotation.seal import only, seal
-from vauban.guard.service import Guard
+from vauban.guard.service import Guard, sizes
 from vauban.guard.sessions import Admission, Sessions
 from vauban.guard.storage import Store
 from vauban.guard.watch.watch import Watch
@@ -45,6 +45,7 @@ def assembled(config: GuardFile, store: Store | None = None) -> Guard:
     fleet = Fleet(store, config.models, folder, keys.publishers, config.session.ttl)
     fleet.refresh()
     calibration = config.watch.calibration
+    watch = Watch.opened(keys, config.watch, None if calibration is None else config.beside(calibration))
     return Guard(
         config=config,
         keys=keys,
@@ -54,10 +55,10 @@ def assembled(config: GuardFile, store: Store | None = None) -> Guard:
         admission=Admission(store, keys, config, node.name),
         networks=Networks(config.listen.trusted_proxies),
         burst=throttle(config.burst),
-        decoder=Decoder(fleet.sizes, config.listen.pixels),
+        decoder=Decoder(sizes(fleet, watch), config.listen.pixels),
         roster=Roster(keys, config.models, config.limits),
         fleet=fleet,
-        watch=Watch.opened(keys, config.watch, None if calibration is None else config.beside(calibration)),
+        watch=watch,
         ledger=ledger,
         metrics=Metrics(),
     )

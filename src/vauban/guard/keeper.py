@@ -14,10 +14,11 @@ from vauban.guard.alerts.webhooks import Sender, hooks_of
 from vauban.guard.limits import fills
 from vauban.guard.rotation.moves import Rotation
 from vauban.guard.rotation.tick import Keeper as Roller
-from vauban.guard.service import Guard
+from vauban.guard.service import Guard, sizes
 from vauban.guard.sessions import forget
 from vauban.guard.watch.expire import expire
 from vauban.guard.watch.monitors import monitors_of
+from vauban.guard.watch.survey import survey
 from vauban.guard.watch.tick import tick
 
 log = logging.getLogger("vauban.guard")
@@ -48,7 +49,7 @@ def own(guard: Guard) -> list[Task]:
 
     def refresh() -> None:
         guard.fleet.refresh()
-        guard.decoder.want(guard.fleet.sizes)
+        guard.decoder.want(sizes(guard.fleet, guard.watch))
 
     def examine() -> None:
         for ensemble, wrong in guard.fleet.examine().items():
@@ -61,7 +62,8 @@ def own(guard: Guard) -> list[Task]:
 def common(guard: Guard) -> list[Task]:
     """What is done once for all processes of a node: the monitors, the ledger's checkpoints, the roll-out, alerts, what has expired."""
     config, store = guard.config, guard.store
-    followers = monitors_of(guard.watch.calibration)
+    calibration = guard.watch.calibration
+    followers, cells = monitors_of(calibration), calibration.cells if calibration else None
     rotation = Rotation(store, config.models, "guard", guard.ledger.append)
     roller = Roller(guard.roster, rotation, alert)  # type: ignore[arg-type]
     sender = Sender(store, config.name, hooks_of(config.webhook))
@@ -77,6 +79,7 @@ def common(guard: Guard) -> list[Task]:
 
     return [
         Task("monitors", 1.0, lambda: tick(store, followers, guard.watch.alarm, alert)),  # type: ignore[arg-type]
+        Task("extraction", 60.0, lambda: survey(store, cells, alert)),  # type: ignore[arg-type]
         Task("roll-out", 5.0, roller.tick),
         Task("ledger", config.ledger.checkpoint, lambda: guard.ledger.checkpoint(store, anchor, 0.9 * config.ledger.checkpoint)),
         Task("webhooks", 1.0, sender.pump),

@@ -27,7 +27,6 @@ from vauban.guard.rotation.tick import compare
 from vauban.guard.server.shapes import SessionOpened, SessionRequest, SessionResult
 from vauban.guard.sessions import Admission, Admitted, Claim, Opening, Sessions
 from vauban.guard.storage import Store
-from vauban.guard.watch.sketch import Pixels
 from vauban.guard.watch.watch import Watch
 
 log = logging.getLogger("vauban.guard")
@@ -128,7 +127,7 @@ class Guard:
             Refused: UNAUTHORISED.
         """
         given = sha256(key.encode()).hexdigest()
-        found = [party.name for party in self.config.relying_party if hmac.compare_digest(party.key_sha256, given)]
+        found = [party.name for party in self.config.relying_party for held in party.hashes if hmac.compare_digest(held, given)]
         if not found:
             raise Refused(Code.UNAUTHORISED, "an API key of nobody")
         return found[0]
@@ -169,7 +168,7 @@ class Guard:
 
     def _decided(self, admitted: Admitted, picture: Picture, verdict: Verdict, began: float) -> bool:
         """Write the decision with its record, or make none."""
-        seen, shadow = self.watch.look(largest(picture)), self.fleet.shadow(picture)
+        seen, shadow = self.watch.look(self.watch.pick(picture.pixels)), self.fleet.shadow(picture)
         with self.store.write() as tx:
             recall = self.watch.recall(tx, seen, admitted)
             accept = verdict.accept and not recall.objects
@@ -218,9 +217,9 @@ class Guard:
         self.store.close()
 
 
-def largest(picture: Picture) -> Pixels:
-    """The picture in the largest size that a model wants, which the watch looks at."""
-    return picture.pixels[max(picture.pixels)]
+def sizes(fleet: Fleet, watch: Watch) -> frozenset[tuple[int, int]]:
+    """The sizes in which pictures are wanted: the models', and that which the watch was calibrated on."""
+    return fleet.sizes | ({watch.size} if watch.size else frozenset())
 
 
 def _time(seconds: float) -> datetime:

@@ -16,9 +16,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vauban.errors import BadData, BadEndpoint
+from vauban.errors import BadData, BadEndpoint, BadPlan, Missing
 from vauban.noise import RowNoise
 from vauban.target.base import Target
+from vauban.target.http.secrets import NAME, Secrets
 from vauban.target.http.settings import Authorisation
 from vauban.threat import Access
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from vauban.guard.client import Client, Device
 
 LIMITED = 429
-ACCEPT, REJECT, NOTHING = 0, 1, -1
+NOTHING = -1
 DAY = 86400.0
 
 
@@ -62,7 +63,7 @@ class Effort:
 
 
 class Guarded(Target):
-    """A guard over HTTP, with two classes: 0 is accepted, 1 is rejected; a question that gets neither has the label -1.
+    """A guard over HTTP, with two classes, accepted and rejected; a question that gets neither has the label -1.
 
     The attacker has a few devices, each with a key of its own, and a session for every few attempts; it paces itself, so that locks against hurry do
     not hit it, and sees of each attempt what a user would: whether it was accepted. Pictures are sent as PNG of 8 bits.
@@ -75,6 +76,7 @@ class Guarded(Target):
         wait: lets so many seconds pass until a device is free again, and says whether the attacker goes on; by default it does not wait.
         clock: the time by which devices rest, seconds since 1970.
         direct: whether the guard tells devices the decision; otherwise it is read as users see it, from what the backend does next.
+        accepted: the class, 0 or 1, that an accepted input is of.
         name: what the record calls it.
 
     Raises:
@@ -101,6 +103,7 @@ class Guarded(Target):
         wait: Callable[[float], bool] | None = None,
         clock: Callable[[], float] = time.time,
         direct: bool = False,
+        accepted: int = 0,
         name: str = "",
     ) -> None:
         from vauban.guard.client import Device
@@ -108,6 +111,7 @@ class Guarded(Target):
         parts = urlsplit(client.url)
         authorisation.check(parts.hostname or "", parts.port, "the guard's host is")
         self.client, self.pace, self.wait, self.clock, self.direct = client, pace, wait, clock, direct
+        self.accepted = accepted
         self.hands = [Held(Device(clock=clock)) for _ in range(devices)]
         self.name, self.effort = name or parts.netloc, Effort()
 
@@ -118,7 +122,7 @@ class Guarded(Target):
         return torch.where((labels < 0)[:, None], torch.nan, known)
 
     def labels(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
-        """0 accepted, 1 rejected, -1 no answer; int64 (n,)."""
+        """The class that each was decided to be of, -1 where there is no answer; int64 (n,)."""
         return torch.tensor([self._asked(png(row)) for row in self.wire(x).cpu().numpy()], dtype=torch.int64)
 
     def wire(self, x: Tensor, clean: Tensor | None = None) -> Tensor:
@@ -166,7 +170,38 @@ class Guarded(Target):
         self.effort.attempts += 1
         held.until = self.clock() + self.pace
         said = answer.json().get("decision") if self.direct else self.client.result(session)["decision"]
-        return ACCEPT if said == "accept" else REJECT
+        return self.accepted if said == "accept" else 1 - self.accepted
+
+
+def over_http(
+    url: str, key: str, authorisation: Authorisation, *, devices: int, pace: float, days: float, direct: bool, accepted: int, name: str
+) -> Guarded:
+    """The guard at an address, as a campaign file names it.
+
+    Args:
+        key: a relying party's, as "${NAME}" of an environment variable.
+        days: how long the attacker waits for devices, by the clock on the wall.
+
+    Raises:
+        BadPlan: the key is written down, or its variable is not set.
+        Missing: httpx or cryptography is not installed.
+    """
+    if NAME.fullmatch(key) is None:
+        raise BadPlan('key must be "${NAME}" of an environment variable; a secret is not written into a file')
+    try:
+        from vauban.guard.client import Client
+    except ImportError as error:
+        raise Missing('a guard is asked with httpx and cryptography; pip install "vauban[guard]"') from error
+    end = time.time() + days * DAY
+
+    def wait(seconds: float) -> bool:
+        if time.time() + seconds > end:
+            return False
+        time.sleep(seconds)
+        return True
+
+    client = Client(url, Secrets(key).filled(key))
+    return Guarded(client, authorisation, devices=devices, pace=pace, wait=wait, direct=direct, accepted=accepted, name=name)
 
 
 def png(picture: np.ndarray) -> bytes:

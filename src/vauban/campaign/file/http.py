@@ -183,3 +183,22 @@ class HttpTable(Table):
     """The file in which everything is written down before it is sent, relative to this file; by default beside it, `NAME.journal`."""
     randomised: bool = False
     """Whether it draws noise of its own: then each success is asked nine times more, and counts by majority."""
+
+
+class GuardTable(Table):
+    """A model behind Vauban's guard: `load` is the address of its listener for devices."""
+
+    authorisation: AuthorisationTable
+    """Who allows it to be attacked, and the hosts that may be sent to."""
+    key: str = "${VAUBAN_GUARD_KEY}"
+    """A relying party's API key, from the environment: "${NAME}". The backend is not the attacker's, but opens sessions for whoever asks."""
+    devices: Whole = 1
+    """How many devices the attacker has, each with a key of its own."""
+    pace: Price = 40.0
+    """Seconds that it lets pass between two attempts of one device, so that the lock against hurry does not hit it."""
+    days: Price = 0.0
+    """How long it waits for devices that are spent, in days; where it does not wait, what is left is unanswered."""
+    direct: bool = False
+    """Whether the guard tells devices the decision; otherwise it is read as users see it, from what the backend does next."""
+    accepted: Literal[0, 1] = 0
+    """The class that an accepted input is of."""

@@ -14,6 +14,7 @@ from vauban.campaign.file.attackers import sieges_of
 from vauban.campaign.file.classes import class_index
 from vauban.campaign.file.defended import defended
 from vauban.campaign.file.guests import guests
+from vauban.campaign.file.http import GuardTable
 from vauban.campaign.file.model import FileModel
 from vauban.campaign.file.read import settled
 from vauban.campaign.file.resolved import resolved_of
@@ -64,6 +65,8 @@ class Loader:
         """
         with self.source.blaming("target"), guests():
             reject = None if table.reject is None else class_index(table.reject, classes, "reject", len(classes) + 1)
+            if table.guard is not None:
+                return guarded_of(table.load, table.guard, table.name)
             return self._model(table, access=table.access, reject=reject, name=table.name, http=self._endpoint(table, classes, data))
 
     def _endpoint(self, table: TargetTable, classes: tuple[str, ...], data: Rows | None) -> dict[str, Any] | None:
@@ -132,6 +135,30 @@ class Loader:
             base=self.source.base,
             **more,
         )
+
+
+def guarded_of(url: str, table: GuardTable, name: str) -> Target:
+    """The guard that `[target.guard]` says.
+
+    Raises:
+        BadPlan: the key is written down, or not in the environment.
+        Missing: what asks it is not installed.
+    """
+    from vauban.target.guarded import over_http
+    from vauban.target.http import Authorisation
+
+    allowed = Authorisation(table.authorisation.statement, tuple(table.authorisation.allowed_hosts))
+    return over_http(
+        url,
+        table.key,
+        allowed,
+        devices=table.devices,
+        pace=table.pace,
+        days=table.days,
+        direct=table.direct,
+        accepted=table.accepted,
+        name=name,
+    )
 
 
 def as_torch(target: Target) -> Torch:

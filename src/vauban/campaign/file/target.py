@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from vauban.campaign.file.fields import AccessName, Bounds, Class, Classes, Count, Numbers
-from vauban.campaign.file.http import HttpTable
+from vauban.campaign.file.http import GuardTable, HttpTable
 from vauban.campaign.file.table import Table
 
 
@@ -43,6 +43,8 @@ class TargetTable(ModelTable):
     """What the report calls the model."""
     http: HttpTable | None = None
     """How an endpoint is asked, where `load` is "https://host/path"."""
+    guard: GuardTable | None = None
+    """How Vauban's guard is asked, where `load` is the address of its listener for devices."""
     encode: str | None = None
     """Of texts and a torch module: "file.py:function", from n strings to the ids (n, length) or one-hot rows (n, length, width) that it takes."""
     normalised: bool | None = None
@@ -52,10 +54,13 @@ class TargetTable(ModelTable):
     @model_validator(mode="after")
     def _endpoint(self) -> TargetTable:
         remote = self.load.startswith(("http://", "https://"))
-        if remote and self.http is None:
+        if remote and self.http is None and self.guard is None:
             raise ValueError("[target.http] is missing; say under it who allows the endpoint to be attacked, and how it answers")
-        if self.http is not None and not remote:
-            raise ValueError('[target.http] is about an endpoint; load = "https://host/path" names one')
+        if self.http is not None and self.guard is not None:
+            raise ValueError("[target.http] and [target.guard] cannot both say how it is asked")
+        for name in ("http", "guard"):
+            if getattr(self, name) is not None and not remote:
+                raise ValueError(f'[target.{name}] is about an endpoint; load = "https://host/path" names one')
         return self
 
 

@@ -71,10 +71,19 @@ class Console(Section):
 
 
 class RelyingParty(Section):
-    """`[[relying_party]]`: a backend that may open sessions; `vauban guard key` prints a key and its hash."""
+    """`[[relying_party]]`: a backend that may open sessions; `vauban guard key` prints a key and its hash.
+
+    Attributes:
+        key_sha256: of its key, or of two while it changes from one to the other.
+    """
 
     name: Name
-    key_sha256: Sha256
+    key_sha256: Sha256 | Annotated[tuple[Sha256, ...], Field(min_length=1, max_length=2)]
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """Of all its keys."""
+        return (self.key_sha256,) if isinstance(self.key_sha256, str) else self.key_sha256
 
 
 class Operator(Section):
@@ -111,7 +120,7 @@ class Ceiling(Section):
 
 
 class Limits(Section):
-    """`[limits]`: how many attempts, over sessions, in any window."""
+    """`[limits]`: how many attempts, over sessions, in any window: exactly up to 1,000, and above by at most 1% fewer."""
 
     device: Ceiling = Ceiling(count=10, window=86400)
     account: Ceiling = Ceiling(count=20, window=86400)
@@ -121,7 +130,10 @@ class Limits(Section):
 
 
 class Lockout(Section):
-    """`[lockout]`: so many rejections within a time lock a device; so many locks within a time block it until an operator looks."""
+    """`[lockout]`: so many rejections within a time lock a device; so many locks within a time block it until an operator looks.
+
+    Attempts under way count as rejected until they are accepted, so that nobody gets more by asking many at once; they lock nobody.
+    """
 
     fails: Annotated[int, Field(ge=1)] = 5
     within: Duration = 180.0
@@ -145,7 +157,8 @@ class Models(Section):
         folder: where ensembles lie, each in a folder of its own: signed manifests and ONNX files.
         vote: whether all must say "accept", or most.
         timeout: seconds for one model; one that is late has no vote.
-        least: how many models must have answered at all; with fewer the guard is unavailable.
+        least: how many models must have answered at all; with fewer the guard is unavailable. By default all of them: with fewer, one that is
+            broken would make it easier to be accepted.
         approvals: how many publishers must have signed an ensemble.
         days, queries: how old an ensemble may become, and how many questions it may have answered, whichever is first.
         attack_cost: questions that our own best attack needed; with `attack_devices` it shortens `days` (see `vauban.guard.rotation.budget`).
@@ -163,7 +176,7 @@ class Models(Section):
     folder: Path = Path("models")
     vote: Literal["unanimous", "majority"] = "unanimous"
     timeout: Duration = 2.0
-    least: Annotated[int, Field(ge=1, le=9)] = 2
+    least: Annotated[int, Field(ge=1, le=9)] | None = None
     approvals: Annotated[int, Field(ge=1, le=9)] = 1
     days: Annotated[float, Field(gt=0)] = 90.0
     queries: Annotated[int, Field(ge=1)] | None = None

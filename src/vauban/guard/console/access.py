@@ -122,7 +122,7 @@ class Access:
         id_ = sha256(drawn).hexdigest()
         with self.store.read() as tx:
             row, now = tx.run(select(visits).where(visits.c.id == id_)).first(), tx.now()
-        if row is None or now - row.seen > IDLE:
+        if row is None or now - row.seen > IDLE or now - row.opened > LONGEST:
             return None
         found = [o for o in self.config.operator if o.name == row.operator and hmac.compare_digest(o.key_sha256, row.key)]
         if not found:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from vauban.errors import GuardDown
 from vauban.guard.config.model import Ceiling, Limits
 from vauban.guard.limits.log import Log, unpacked
 from vauban.guard.limits.tables import limits
@@ -49,23 +50,41 @@ def key_of(name: str, id_: str) -> str:
     return f"{ORDER.index(name)}{name}:{id_}"
 
 
-_KEYS = [bindparam(f"k{i}") for i in range(len(ORDER))]
-_HELD = select(limits.c.key, limits.c.log).where(limits.c.key.in_(_KEYS)).order_by(limits.c.key).with_for_update()
-_KEPT = update(limits).where(limits.c.key == bindparam("of")).values(log=bindparam("new_log"), until=bindparam("new_until"))
-_PLACED = {
-    name: insert(limits).on_conflict_do_update(index_elements=["key"], set_={"key": insert(limits).excluded.key}).returning(limits.c.log)
+_NAMES = [f"k{i}" for i in range(len(ORDER))]
+_MADE = text(
+    "INSERT INTO limits (key, log, until) VALUES (:k0, :empty, 0), (:k1, :empty, 0), (:k2, :empty, 0), (:k3, :empty, 0), (:k4, :empty, 0)"
+    " ON CONFLICT (key) DO NOTHING"
+)
+"""As text: SQLAlchemy would compile an insert of several rows anew for every attempt."""
+_HELD = (
+    select(limits.c.key, limits.c.log)
+    .where(limits.c.key.in_([bindparam(name) for name in _NAMES]))
+    .order_by(limits.c.key)
+    .with_for_update()
+)
+_KEPT = {
+    name: insert(limits).on_conflict_do_update(
+        index_elements=["key"], set_={"log": insert(limits).excluded.log, "until": insert(limits).excluded.until}
+    )
     for name, insert in (("sqlite", sqlite_insert), ("postgresql", postgres_insert))
 }
 
 
 def hold(tx: Transaction, scopes: Sequence[Scope]) -> dict[str, Log]:
-    """The logs of scopes, by key; nobody else changes them before this transaction ends."""
-    found = {key: unpacked(log) for key, log in tx.run(_HELD, {f"k{i}": scope.key for i, scope in enumerate(scopes)})}
-    place = _PLACED[tx.connection.dialect.name]
-    for scope in scopes:
-        if scope.key not in found:  # a row that another transaction made meanwhile is waited for, and comes with what stands in it
-            found[scope.key] = unpacked(tx.run(place, {"key": scope.key, "log": b"", "until": 0.0}).scalar_one())
-    return found
+    """The logs of the five scopes, by key; nobody else changes them before this transaction ends.
+
+    Raises:
+        GuardDown: a row went away in between, because it had expired.
+    """
+    keys = dict(zip(_NAMES, (scope.key for scope in scopes), strict=True))
+    one_writer = tx.connection.dialect.name == "sqlite"
+    if not one_writer:
+        # rows are made before the first is locked: who made one while holding later ones would wait for who holds them in order
+        tx.run(_MADE, {**keys, "empty": b""})
+    found = {key: unpacked(log) for key, log in tx.run(_HELD, keys)}
+    if len(found) < len(scopes) and not one_writer:
+        raise GuardDown("a limit's row went away while it was to be held")
+    return {scope.key: found.get(scope.key, Log()) for scope in scopes}
 
 
 def reserve(tx: Transaction, scopes: Sequence[Scope], held: dict[str, Log], now: float) -> None:
@@ -85,5 +104,5 @@ def reserve(tx: Transaction, scopes: Sequence[Scope], held: dict[str, Log], now:
         if log.total >= count:
             raise Refused(Code.LIMITED, f"{scope.name}: {log.total} of {count}", retry_after=log.wait(now, window, count))
         log = log.after(now, window, count)
-        changed.append({"of": scope.key, "new_log": log.packed(), "new_until": log.last + window})
-    tx.run(_KEPT, changed)
+        changed.append({"key": scope.key, "log": log.packed(), "until": log.last + window})
+    tx.run(_KEPT[tx.connection.dialect.name], changed)

@@ -95,13 +95,13 @@ class Ensemble:
         """
         return [load(manifest, self.folder) for manifest in self.manifests]
 
-    def quorum(self, vote: Way = "unanimous", least: int = 2, timeout: float = 2.0) -> Quorum:
-        """The models in service.
+    def quorum(self, vote: Way = "unanimous", least: int | None = None, timeout: float = 2.0) -> Quorum:
+        """The models in service; by default all of them must answer.
 
         Raises:
             BadManifest: a file is not what was signed, or a model does not answer as it did.
         """
-        return Quorum(self.models(), vote, least, timeout, self.id)
+        return Quorum(self.models(), vote, least or len(self.manifests), timeout, self.id)
 
 
 def read_ensemble(folder: Path, publishers: Mapping[str, Ed25519PublicKey], approvals: int = 1) -> Ensemble:

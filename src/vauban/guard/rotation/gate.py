@@ -22,6 +22,8 @@ from vauban.measure.paired import mcnemar
 HOLDS, BREACHED, UNABLE = "holds", "breached", "unable"
 SURE = 0.05
 """p of the paired test below which a difference is one."""
+FEWEST = 2
+"""Models that an ensemble has at least, where [models] least says nothing."""
 ADVERSARIAL = "adversarial"
 
 
@@ -91,9 +93,9 @@ def transfer_matrix(ensembles: Sequence[Ensemble], fooling: Sequence[Sequence[Pi
 
 def _members(successor: Ensemble, models: Models) -> Finding:
     count, families = len(successor.manifests), len(successor.families)
-    good = count >= models.least and families == count
+    good = count >= (models.least or FEWEST) and families == count
     return Finding(
-        "members", HOLDS if good else BREACHED, f"{count} models of {families} families; {models.least} or more, each of its own"
+        "members", HOLDS if good else BREACHED, f"{count} models of {families} families; {models.least or FEWEST} or more, each of its own"
     )
 
 

@@ -112,8 +112,8 @@ def _backend(app: FastAPI, guard: Guard) -> None:
         """The session's id is for the backend, the client token for the device alone: with it the device hands in its attempts."""
         return await door.work(partial(guard.open, _bare(key), asked, idempotency))
 
-    @app.get("/v1/sessions/{session_id}/result", response_model=SessionResult, response_description="How the session stands.", responses=documented(*BACKEND, Code.NOT_FOUND),
-             **backend("fetchResult", "What became of a session, with a signed receipt"))  # fmt: skip
+    @app.get("/v1/sessions/{session_id}/result", response_model=SessionResult, response_description="How the session stands.",
+             responses=documented(*BACKEND, Code.NOT_FOUND), **backend("fetchResult", "What became of a session, with a signed receipt"))  # fmt: skip
     async def fetch_result(session_id: SessionId, key: Bearer = "") -> SessionResult:
         """Once a session is decided or over, fetching its result ends it, and the answer stays the same."""
         return await door.work(partial(guard.result, _bare(key), session_id))

@@ -85,7 +85,7 @@ class SessionResult(BaseModel):
 class Received(BaseModel):
     """An attempt was received; the backend fetches what came of it."""
 
-    status: Literal["received"] = "received"
+    status: Literal["received"]
 
 
 class Decided(BaseModel):

@@ -93,8 +93,10 @@ class Store:
             GuardDown: the database cannot be reached or written.
             BadGuard: it was made by another version.
         """
-        with _told():
-            METADATA.create_all(self.engine)
+        with _told(), self.engine.begin() as connection:
+            if not self.sqlite:  # of several guards that start at once one makes them
+                connection.execute(text("SELECT pg_advisory_xact_lock(86253)"))
+            METADATA.create_all(connection)
         with self.write() as tx:
             row = tx.run(select(meta.c.value).where(meta.c.name == "schema")).first()
             if row is None:
