@@ -55,6 +55,10 @@ types: $(VENV)/.dev
 docs-pages: $(VENV)/.dev  ## write the generated pages anew
 	$(BIN)/python docs/generate.py
 
+schema: $(VENV)/.dev  ## write the published schemas anew
+	$(BIN)/python -m vauban.campaign.file.schema > docs/schema/vauban.schema.json
+	$(BIN)/python -m vauban.guard.server.description > docs/schema/guard.openapi.json
+
 docs: $(VENV)/.dev  ## read the documentation at http://127.0.0.1:8000
 	$(BIN)/mkdocs serve
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.guard_cost`: what the guard costs beside a bare FastAPI and ONNX Runtime endpoint with the same models, in CPU time per request.
+"""`python -m benchmarks.guard_cost`: what the guard costs in CPU time beside a bare FastAPI and ONNX Runtime endpoint with the same models.
 
 Both are asked over HTTP for 112 x 112 JPEGs by the same client. CPU time is that of all processes of a server, from /proc; the models alone are timed
 in this process. `--soak SECONDS` goes on asking the guard and tells how its memory grows.

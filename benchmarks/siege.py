@@ -45,16 +45,17 @@ from vauban.guard.server.app import create_app
 from vauban.guard.server.listen import listening
 from vauban.guard.storage import Store
 from vauban.noise import RowNoise
-from vauban.target import Target, Torch
+from vauban.target import Surrogate, Target, Torch
 from vauban.target.guarded import DAY, Effort, Guarded
 from vauban.target.http import Authorisation
 from vauban.target.onnx import Onnx
+from vauban.target.surrogates import Own
 from vauban.threat import Access, Ball, Goal, Threat
 
-ROWS, QUESTIONS, DEVICES, DAYS = 6, 200, 5, 90
+ROWS, QUESTIONS, DEVICES, DAYS = 5, 5000, 1, 90
 FILES = ("plain.onnx", "mobile.onnx", "mixer.onnx")
 START = 1_790_000_000.0
-L2, LINF = Ball(2.0, "l2"), Ball("8/255", "linf")
+L2, LINF = Ball(4.0, "l2"), Ball("16/255", "linf")
 ATTACKS_OF = {
     "square": (LINF, Access.SCORE),
     "transfer": (LINF, Access.LABEL),
@@ -107,7 +108,7 @@ class Siege:
     def line(self) -> list[str]:
         """For a table."""
         each = "-" if not self.fell else f"{self.questions:.0f}"
-        cost = "-" if not self.device_days else f"{self.device_days:.0f} ({DEVICES} devices, {self.days:.0f} days)"
+        cost = "-" if not self.device_days else f"{self.device_days:.0f} ({DEVICES} x {self.days:.0f} days)"
         broken = "-" if not self.fell or not self.device_days else f"{self.device_days / self.fell:.0f}"
         return [self.wall, self.attack, f"{self.fell} of {self.rows}", each, cost, broken]
 
@@ -178,7 +179,7 @@ def guarded(folder: Path, extra: str) -> Iterator[Guarded]:
             guard.stop()
 
 
-def siege(wall: str, name: str, target: Target, folder: Path, surrogate: Target) -> Siege:
+def siege(wall: str, name: str, target: Target, folder: Path, surrogate: Surrogate) -> Siege:
     """One attack on one target."""
     ball, access = ATTACKS_OF[name]
     x, y = rows_of(folder, "test")
@@ -236,7 +237,7 @@ def opened(path: Path) -> Target:
     return Onnx(path, outputs="logits", name=path.stem)
 
 
-def trained(folder: Path) -> Target:
+def trained(folder: Path) -> Surrogate:
     """A network of the attacker's own: the plain one as it was before it was hardened."""
     sys.path.insert(0, str(folder))
     import models
@@ -244,7 +245,7 @@ def trained(folder: Path) -> Target:
 
     network = models.plain()
     network.load_state_dict(load_file(folder / "plain.safetensors"))
-    return Torch(network.eval(), outputs="logits", name="at home")
+    return Own(Torch(network.eval(), outputs="logits", name="at home"))
 
 
 def calibrated(folder: Path) -> None:
@@ -271,9 +272,7 @@ def write(found: list[Siege], out: Path | None) -> None:
     lines += [f"| {' | '.join(made.line())} |" for made in found]
     print("\n".join(lines))
     if out:
-        told = (
-            f"{ROWS} spoofs, {QUESTIONS} questions each at most, {DEVICES} devices, {DAYS} days; L-infinity 8/255 or L2 2.0 of 32 x 32 x 3."
-        )
+        told = f"{ROWS} spoofs, {QUESTIONS} questions each at most, {DEVICES} devices, {DAYS} days; L-infinity 16/255 or L2 4.0 of 32 x 32 x 3."
         out.write_text("\n".join(["# What the guard costs an attacker", "", about(), "", told, "", *lines, ""]), encoding="utf-8")
         out.with_suffix(".jsonl").write_text("".join(json.dumps(asdict(made)) + "\n" for made in found), encoding="utf-8")
 

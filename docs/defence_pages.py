@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import inspect
 import json
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, get_type_hints
 
+from measured_part import measured
 from page_parts import kind, source, table
 
 from vauban.defences import DEFENCES, Design
 from vauban.defences.registry import FAMILIES
 from vauban.defences.training import METHODS, Manner
 from vauban.defences.training.measures import named
-
-MATRIX = Path(__file__).parent.parent / "benchmarks" / "results" / "matrix.csv"
-"""What `vauban matrix` measured on the reference data, one line for each defence and attack."""
 
 
 def defence_pages() -> dict[str, str]:
@@ -47,7 +43,7 @@ def index() -> str:
             '```toml\n[[defence]]\nname = "bit-depth"\nbits = 4\n```',
             table(["defence", "family", "claims to stop", "attacked here by"], rows),
             "## Training",
-            "Training changes the weights. `[harden.method]` of a campaign file names the way, and `vauban harden` goes it.",
+            "Training changes the weights. `[harden.method]` of a campaign file names the way, and `vauban harden` [goes it](../howto/harden.md).",
             table(["method", "what it does", "source"], ways),
         ]
     )
@@ -96,13 +92,10 @@ def method(manner: Manner[...]) -> str:
 
 def _page(
     name: str, summary: str, about: list[list[str]], parameters: dict[str, inspect.Parameter], function: Callable[..., Any],
-    use: tuple[str, ...], found: list[list[str]],
+    use: tuple[str, ...], found: str,
 ) -> str:  # fmt: skip
     parts = [f"# {name}", summary, table(["fact", ""], about), "## Settings", _settings(parameters, function), "## Use", *use]
-    if found:
-        head = ["target", "threat", "attack", "naive success", "adaptive success", "clean accuracy", "training", "inference"]
-        parts += ["## Measured", "From the [matrix](../benchmarks.md) on the reference data.", table(head, found)]
-    parts += ["## Code", f"In `src/{function.__module__.replace('.', '/')}.py`:", _source(function)]
+    parts += [found, "## Code", f"In `src/{function.__module__.replace('.', '/')}.py`:", _source(function)]
     return "\n\n".join(p.strip() for p in parts if p.strip()) + "\n"
 
 
@@ -112,16 +105,6 @@ def _settings(parameters: dict[str, inspect.Parameter], function: Callable[..., 
     hints = get_type_hints(function, include_extras=True)
     rows = ([f"`{n}`", kind(hints[n]), "needed" if p.default is p.empty else f"`{json.dumps(p.default)}`"] for n, p in parameters.items())
     return table(["setting", "value", "default"], rows)
-
-
-def measured(name: str) -> list[list[str]]:
-    """What the committed matrix says of one defence; empty where it says nothing."""
-    if not MATRIX.is_file():
-        return []
-    with MATRIX.open(encoding="utf-8", newline="") as file:
-        lines = [line for line in csv.DictReader(file) if line["defence"] == name]
-    keys = ("data", "threat", "attack", "naive", "adaptive", "clean", "training", "inference")
-    return [[line[key] for key in keys] for line in lines]
 
 
 def _said(settings: Any) -> str:

@@ -82,7 +82,7 @@ def main(folder: Path, *, quick: bool = False) -> None:
         vauban(folder, *words, title="Hold it, as it runs, against the banking recommendation", environment=environment)
     vauban(folder, "guard", "verify-ledger", "service/guard.toml", title="Verify that no record was changed")
     print(
-        f"\nAll of it in {time.perf_counter() - began:.0f} s. Nothing is running any more; `vauban serve {folder}/service/guard.toml` starts it again."
+        f"\nAll of it in {time.perf_counter() - began:.0f} s. Nothing runs any more; `vauban serve {folder}/service/guard.toml` starts it."
     )
 
 

@@ -36,6 +36,7 @@ def postgres_server() -> Iterator[tuple[Path, int, Path]]:
     yield binaries, port, data
     subprocess.run(as_user(str(binaries / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"), check=False, capture_output=True)
     shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 MADE = itertools.count(1)

@@ -145,7 +145,12 @@ def hurl(client: Client, examples: int) -> Counter[int]:
         cases = st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in modes))
 
         @settings(
-            max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None, phases=[Phase.generate], derandomize=True
+            max_examples=examples,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+            phases=[Phase.generate],
+            derandomize=True,
         )
         @given(case=cases, who=st.sampled_from(["good", "good", "bad", "none"]))
         def one(case: Any, who: str) -> None:
@@ -181,7 +186,11 @@ def stateful(client: Client, examples: int, steps: int) -> Counter[int]:
             found[response.status_code] += 1
             case.validate_response(response, checks=[*CHECKS, checks.ensure_resource_availability])
 
-    Sessions.run(settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck), database=None))
+    Sessions.run(
+        settings=settings(
+            max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        )
+    )
     return found
 
 
@@ -199,7 +208,7 @@ def test_an_answer_that_is_not_described_is_found(listener: Client, monkeypatch:
     from vauban.guard.server import problems
 
     monkeypatch.setitem(problems.BODIES, Code.BAD_REQUEST, b'{"type": "score", "title": "0.93", "status": 400}')
-    with pytest.raises(BaseException, match="conform|Response violates schema|is not one of"):
+    with pytest.raises(BaseException, match=r"is not one of|violates schema"):
         hurl(listener, 25)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule, run_state_machine_as_test
+from limits_model import CEILINGS, CONFIG, Model, Ticket, Told
 from phones import Phone, World, world
 from sqlalchemy import delete, select
 
@@ -18,45 +18,12 @@ from vauban.errors import GuardDown
 from vauban.guard.limits import locked, release
 from vauban.guard.limits.tables import attempts, limits, locks
 from vauban.guard.refusal import Code, Refused
-from vauban.guard.sessions import Admitted, Claim, Opened
+from vauban.guard.sessions import Admitted
 from vauban.guard.sessions.admission import LATE
-from vauban.guard.sessions.sessions import LOST
 from vauban.guard.sessions.tables import sessions
 
-CEILINGS = {"device": (5, 60.0), "account": (6, 90.0), "network": (6, 50.0), "party": (9, 100.0), "everyone": (11, 200.0)}
-CONFIG = {
-    "session": {"attempts": 3, "ttl": 120},
-    "limits": {name: {"count": count, "window": window} for name, (count, window) in CEILINGS.items()},
-    "lockout": {"fails": 2, "within": 30, "lock": 20, "locks": 2, "locks_within": 2000},
-}
 PHONES = [Phone() for _ in range(2)]
 PLANS = ["reject", "reject", "accept", "accept", "leave", "replay"]
-
-
-@dataclass
-class Told:
-    """What the model knows of an attempt."""
-
-    session: Ticket
-    at: float
-    accept: bool | None = None
-    decided: float | None = None
-    failed: bool = False
-
-
-@dataclass
-class Ticket:
-    """What the model knows of a session."""
-
-    opened: Opened
-    phone: int
-    account: str
-    party: str
-    used: int = 0
-    closed: bool = False
-    final: tuple[object, ...] | None = None
-    tries: list[Told] = field(default_factory=list)
-    claims: list[Claim] = field(default_factory=list)
 
 
 class Machine(RuleBasedStateMachine):
@@ -74,10 +41,7 @@ class Machine(RuleBasedStateMachine):
             for table in (sessions, attempts, limits, locks):
                 tx.run(delete(table))
         self.kept: dict[tuple[str, str], Ticket] = {}
-        self.places: dict[str, list[float]] = {}
-        self.all: list[Told] = []
-        self.locks: dict[int, list[tuple[float, float | None]]] = {}
-        self.cleared: dict[int, float] = {}
+        self.model = Model(self.here.clock)
         return multiple(*(Ticket(self.here.open(PHONES[i % 2], "xy"[i // 4], "bank"), i % 2, "xy"[i // 4], "bank") for i in range(8)))
 
     def teardown(self) -> None:
@@ -136,21 +100,21 @@ class Machine(RuleBasedStateMachine):
             "party": ticket.party,
             "everyone": "",
         }
-        expected = self.expected(ticket, claim, scopes)
+        expected = self.model.expected(ticket, claim, scopes)
         try:
             admitted = self.here.admission.admit(ticket.opened.token, claim, network)
         except Refused as error:
             assert error.code is (expected or Code.REPLAY), error.why
             assert expected or replay
             if not expected:
-                self.spend(ticket, scopes)
+                self.model.spend(ticket, scopes)
             return []
         assert not expected and not replay
-        self.spend(ticket, scopes)
+        self.model.spend(ticket, scopes)
         ticket.claims.append(claim)
         told = Told(ticket, self.here.now)
         ticket.tries.append(told)
-        self.all.append(told)
+        self.model.all.append(told)
         assert admitted.seq == ticket.used
         return [(admitted, told)]
 
@@ -164,7 +128,7 @@ class Machine(RuleBasedStateMachine):
                 self.here.settle(admitted, accept)
             return
         told.accept, told.decided = accept, self.here.now
-        assert self.here.settle(admitted, accept) is (not accept and self.locks_now(told.session.phone))
+        assert self.here.settle(admitted, accept) is (not accept and self.model.locks_now(told.session.phone))
 
     @rule(attempt=consumes(running))
     def come_to_nothing(self, attempt: tuple[Admitted, Told]) -> None:
@@ -181,7 +145,7 @@ class Machine(RuleBasedStateMachine):
     @rule(ticket=tickets)
     def fetch(self, ticket: Ticket) -> None:
         found = self.here.sessions.result(ticket.party, ticket.opened.session_id)
-        expected = ticket.final or self.outcome(ticket)
+        expected = ticket.final or self.model.outcome(ticket)
         assert (found.status, found.decision, found.used) == expected
         if expected[0] != "open":
             ticket.final, ticket.closed = expected, True
@@ -192,15 +156,15 @@ class Machine(RuleBasedStateMachine):
     def release(self, phone: int) -> None:
         device = self.here.keys.hashed("device", f"key\0{PHONES[phone].public}")
         with self.here.store.write() as tx:
-            assert release(tx, device, "olivia") == len(self.locks.get(phone, []))
-        if self.locks.pop(phone, []):
-            self.cleared[phone] = self.here.now
+            assert release(tx, device, "olivia") == len(self.model.locks.get(phone, []))
+        if self.model.locks.pop(phone, []):
+            self.model.cleared[phone] = self.here.now
 
     # what must hold
 
     @invariant()
     def nobody_has_more_than_its_limit_in_any_window(self) -> None:
-        for key, times in getattr(self, "places", {}).items():
+        for key, times in (self.model.places if hasattr(self, "model") else {}).items():
             count, window = CEILINGS[key.partition(":")[0]]
             assert all(sum(1 for t in times if start <= t < start + window) <= count for start in times)
 
@@ -209,56 +173,9 @@ class Machine(RuleBasedStateMachine):
         if hasattr(self, "here"):
             with self.here.store.read() as tx:
                 held = sorted((lock.since, lock.until or 0) for lock in locked(tx))
-                assert len(tx.run(select(attempts.c.id)).all()) == len(self.all)
+                assert len(tx.run(select(attempts.c.id)).all()) == len(self.model.all)
             now = self.here.now
-            assert held == sorted((s, u or 0) for locks in self.locks.values() for s, u in locks if u is None or u > now)
-
-    # the model
-
-    def spend(self, ticket: Ticket, scopes: dict[str, str]) -> None:
-        ticket.used += 1
-        for name, id_ in scopes.items():
-            self.places.setdefault(f"{name}:{id_}", []).append(self.here.now)
-
-    def expected(self, ticket: Ticket, claim: Claim, scopes: dict[str, str]) -> Code | None:
-        now = self.here.now
-        if ticket.closed or now >= ticket.opened.expires or abs(claim.timestamp - now) > 30:
-            return Code.UNAUTHORISED
-        if ticket.used >= 3 or self.blocked(ticket.phone) or self.fails(ticket.phone, undecided=True) >= 2:
-            return Code.LIMITED
-        for name, id_ in scopes.items():
-            count, window = CEILINGS[name]
-            if sum(1 for t in self.places.get(f"{name}:{id_}", []) if t > now - window) >= count:
-                return Code.LIMITED
-        return None
-
-    def blocked(self, phone: int) -> bool:
-        return any(until is None or until > self.here.now for _, until in self.locks.get(phone, []))
-
-    def fails(self, phone: int, undecided: bool) -> int:
-        after = max(self.here.now - 30, self.cleared.get(phone, 0.0))
-        mine = [t for t in self.all if t.session.phone == phone and t.at > after]
-        return sum(1 for t in mine if t.accept is False or (undecided and t.accept is None))
-
-    def locks_now(self, phone: int) -> bool:
-        now, held = self.here.now, self.locks.setdefault(phone, [])
-        if self.blocked(phone) or self.fails(phone, undecided=False) < 2:
-            return False
-        recent = sum(1 for since, until in held if until is not None and since > now - 2000)
-        held.append((now, None if recent + 1 >= 2 else now + 20))
-        self.cleared[phone] = now
-        return True
-
-    def outcome(self, ticket: Ticket) -> tuple[object, ...]:
-        now = self.here.now
-        if any(t.accept for t in ticket.tries):
-            return "decided", "accept", ticket.used
-        waiting = any(t.decided is None and t.at > now - LOST for t in ticket.tries)
-        if waiting or not (ticket.closed or now >= ticket.opened.expires or ticket.used >= 3):
-            return "open", None, ticket.used
-        if ticket.used == 0:
-            return ("closed" if ticket.closed else "expired"), None, 0
-        return "decided", "reject", ticket.used
+            assert held == sorted((s, u or 0) for locks in self.model.locks.values() for s, u in locks if u is None or u > now)
 
 
 CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]

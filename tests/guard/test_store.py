@@ -49,6 +49,8 @@ def test_tables_of_another_version_are_refused(store: Store) -> None:
         ("guard.db", "is no database URL"),
         ("mysql://root@localhost/guard", "not supported"),
         ("oracle://x", "not supported"),
+        ("sqlite://", "gone with the process"),
+        ("sqlite:///:memory:", "gone with the process"),
     ],
 )
 def test_a_url_that_is_none_is_told(url: str, said: str) -> None:

@@ -1,8 +1,8 @@
 """When answers leave tells nothing: all of them at the ends of time slots, and an accepted attempt like a rejected one.
 
 Two samples are told apart by the test of Kolmogorov and Smirnov at a level of 1e-4. With n requests of each kind it sees distributions whose
-largest difference is 2.23 * sqrt(2 / n) or more: 0.79 of 16, 0.081 of 1500. By the inequality of Dvoretzky, Kiefer and Wolfowitz a true
-difference of 0.18 is missed by 1500 with a probability of at most 0.3 %.
+largest difference is 2.23 * sqrt(2 / n) or more: 0.79 of 16, 0.1 of 1000. By the inequality of Dvoretzky, Kiefer and Wolfowitz a true
+difference of 0.22 is missed by 1000 with a probability of at most 0.3 %.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from vauban.guard.client import ATTEMPTS, Client, Device, Session
 from vauban.guard.refusal import Refused
 from vauban.guard.server.slots import Slots
 from vauban.guard.service import Asked, Guard
+from vauban.guard.storage import Store
 
 ALPHA, SLOT, ATTEMPTS_EACH = 1e-4, 0.08, 100
 TEXT = (
@@ -87,7 +88,13 @@ class Branches:
         session = self.client.open(self.device)
         for _ in range(ATTEMPTS_EACH):
             headers = self.device.headers(session, b"x")
-            claim = Asked(session.token, headers["X-Vauban-Nonce"], int(headers["X-Vauban-Timestamp"]), headers["X-Vauban-Signature"], "198.51.100.0/24")
+            claim = Asked(
+                session.token,
+                headers["X-Vauban-Nonce"],
+                int(headers["X-Vauban-Timestamp"]),
+                headers["X-Vauban-Signature"],
+                "198.51.100.0/24",
+            )
             with pytest.raises(Refused):
                 self.guard.attempt(claim.of(b"x", sha256(b"x").hexdigest()))
         return session
@@ -98,7 +105,9 @@ STATUS = {"accept": 200, "reject": 200, "flagged": 200, "no_image": 422, "no_tok
 
 @pytest.fixture(scope="module")
 def listener(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Guard, Client]]:
-    with served(home(tmp_path_factory.mktemp("timing"), TEXT)) as found:
+    folder = tmp_path_factory.mktemp("timing")
+    patient = Store(f"sqlite:///{folder / 'guard.db'}", patience=20)  # what is measured is when answers leave, not how busy this machine is
+    with served(home(folder, TEXT), patient) as found:
         yield found
 
 
@@ -189,10 +198,10 @@ def test_what_is_not_even_an_attempt_waits_for_its_slot_too(branches: Branches) 
 @pytest.mark.slow
 def test_an_accepted_attempt_is_not_told_from_a_rejected_or_flagged_one_in_thousands(branches: Branches) -> None:
     kinds = ["accept", "reject", "flagged"]
-    with ThreadPoolExecutor(3) as threads:
-        parts = list(threads.map(lambda _: sampled(branches, kinds, 500), range(3)))
+    with ThreadPoolExecutor(2) as threads:
+        parts = list(threads.map(lambda _: sampled(branches, kinds, 500), range(2)))
     found = {kind: np.concatenate([part[kind] for part in parts]) for kind in kinds}
-    assert {len(seconds) for seconds in found.values()} == {1500}
+    assert {len(seconds) for seconds in found.values()} == {1000}
     for kind in kinds[1:]:
         a, b = found["accept"], found[kind]
         tests = ks_2samp(late(a), late(b)), mannwhitneyu(late(a), late(b)), ks_2samp(a, b)

@@ -24,7 +24,8 @@ from vauban.guard.watch.calibration import Likeness
 from vauban.guard.watch.clusters import link
 from vauban.guard.watch.evidence import FACTORS, Evidence, read_evidence
 from vauban.guard.watch.sketch import likeness
-from vauban.guard.watch.tables import clusters, digests, inbox, marks, printsfrom vauban.guard.watch.thumbnail import nearest
+from vauban.guard.watch.tables import clusters, digests, inbox, marks, prints
+from vauban.guard.watch.thumbnail import nearest
 
 NOW = time.time()
 RNG = np.random.default_rng(0)
@@ -105,7 +106,9 @@ def test_near_begins_where_calibration_says(watch: Watch, sqlite_url: str) -> No
         seen = watch.look(levels((1 - share) * base + share * other))
         with store.write() as tx:
             told.append("near" in watch.recall(tx, seen, Sender.person("second", NOW)).flags)
-        far.append(min(float(nearest(seen.probes, stored.thumb[None])[0]) / 0.0164, 1.0 if likeness(seen.sketch, [stored.sketch])[0] >= 0.5 else 9))
+        far.append(
+            min(float(nearest(seen.probes, stored.thumb[None])[0]) / 0.0164, 1.0 if likeness(seen.sketch, [stored.sketch])[0] >= 0.5 else 9)
+        )
     assert told[:3] == [True] * 3
     assert not any(t for t, f in zip(told, far, strict=True) if f > 1)
     assert any(1 < f < 2.5 for f in far)

@@ -23,7 +23,10 @@ from vauban.guard.service import Guard
 
 SECONDS = 0.5
 """That headers and bodies may take."""
-TEXT = FAST.replace("0.05s", "0.02s").replace("port = 0", f"port = 0\nbody_timeout = {SECONDS}", 1) + "[limits]\nnetwork = { count = 100000, window = 60 }\n"
+TEXT = (
+    FAST.replace("0.05s", "0.02s").replace("port = 0", f"port = 0\nbody_timeout = {SECONDS}", 1)
+    + "[limits]\nnetwork = { count = 100000, window = 60 }\n"
+)
 TOLD = {"content-type", "content-length", "date", "connection", "retry-after", "www-authenticate"}
 Served = tuple[Guard, Client]
 
@@ -254,7 +257,9 @@ def test_what_is_no_http_gets_one_short_answer(wired: Connection, said: bytes) -
     plain(wired.answer(), Code.BAD_REQUEST, Code.NOT_FOUND)
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "LOCK", "REPORT", "MERGE", "PURGE", "M-SEARCH"])
+@pytest.mark.parametrize(
+    "method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "LOCK", "REPORT", "MERGE", "PURGE", "M-SEARCH"]
+)
 def test_methods_that_nobody_offers_find_nothing(wired: Connection, method: str) -> None:
     wired.send(request(method, ATTEMPTS, {}))
     plain(wired.answer(), Code.NOT_FOUND)
@@ -276,7 +281,9 @@ def test_forms_are_not_taken_apart(listener: Served, wired: Connection, parts: i
     plain(wired.answer(), Code.UNSUPPORTED)
 
 
-@pytest.mark.parametrize("path", ["/v1/attempts%00", "/v1/../v1/attempts", "//v1/attempts", "/V1/ATTEMPTS", "/v1/attempts;x", "/%2e%2e/etc/passwd", "*"])
+@pytest.mark.parametrize(
+    "path", ["/v1/attempts%00", "/v1/../v1/attempts", "//v1/attempts", "/V1/ATTEMPTS", "/v1/attempts;x", "/%2e%2e/etc/passwd", "*"]
+)
 def test_paths_are_taken_as_they_are(listener: Served, wired: Connection, path: str) -> None:
     body = image()
     _, headers = ready(listener[1], body)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from vauban.guard.config import GuardFile
 from vauban.guard.keys import Keys, make_keys
+from vauban.guard.refusal import Code, Refused
 from vauban.guard.sessions import Admission, Admitted, Claim, Opened, Opening, Sessions
 from vauban.guard.sessions.devices import message
 from vauban.guard.storage import Store
@@ -91,3 +94,19 @@ def world(url: str, folder: Path, start: float = 1_800_000_000.0, **config: obje
     store = Store(url, clock=lambda _: clock[0], steady=None)
     store.create()
     return World(store, make_keys(folder / "world-keys"), GuardFile.model_validate(config), clock)
+
+
+def code_of(call: Callable[..., object], *args: object, **kwargs: object) -> Code:
+    """What a call is refused with."""
+    with pytest.raises(Refused) as error:
+        call(*args, **kwargs)
+    return error.value.code
+
+
+def limited(here: World, phone: Phone, why: str, **where: str) -> float | None:
+    """That an attempt is refused for this reason, and how long it is told to wait."""
+    session = here.open(phone, where.get("account"), where.get("party", "bank"))
+    with pytest.raises(Refused) as error:
+        here.tries(phone, session, where.get("network", HOME))
+    assert error.value.code is Code.LIMITED and why in error.value.why, error.value.why
+    return error.value.retry_after

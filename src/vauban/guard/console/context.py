@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, cast
@@ -51,7 +52,7 @@ class Desk:
     guard: Context
     store: Store
     _kept: dict[str, tuple[float, Any]] = field(default_factory=dict[str, tuple[float, Any]], repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _locks: defaultdict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock), repr=False)
 
     @classmethod
     def of(cls, guard: Context) -> Desk:
@@ -60,7 +61,7 @@ class Desk:
 
     def recent(self, name: str, read: Callable[[], T], fresh: float | None = None) -> T:
         """What was read under this name in the last seconds, or is read now; however many look, it is read once."""
-        with self._lock:
+        with self._locks[name]:
             at, found = self._kept.get(name, (float("-inf"), None))
             if time.monotonic() - at < (FRESH if fresh is None else fresh):
                 return cast("T", found)
@@ -70,5 +71,4 @@ class Desk:
 
     def forget(self) -> None:
         """Read everything anew: somebody has just changed something."""
-        with self._lock:
-            self._kept.clear()
+        self._kept.clear()

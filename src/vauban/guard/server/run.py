@@ -25,6 +25,9 @@ from vauban.guard.server.app import create_app
 from vauban.guard.server.listen import address, bound, settings
 
 FILE = "VAUBAN_GUARD_FILE"
+os.environ.setdefault(
+    "ORT_DISABLE_TELEMETRY", "1"
+)  # ONNX Runtime from 1.29 on tells its maker of models and machine unless it is told not to
 log = logging.getLogger("vauban.guard")
 
 

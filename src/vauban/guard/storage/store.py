@@ -180,6 +180,8 @@ def _engine(url: str, patience: float) -> Engine:
         raise BadGuard(
             f'database = "{url}" is no database URL; write "sqlite:///guard.db" or "postgresql+psycopg://user@host/name"'
         ) from error
+    if name == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise BadGuard(f'database = "{url}" would be gone with the process, limits and ledger too; name a file: "sqlite:///guard.db"')
     if name not in _NOW:
         raise BadGuard(f'database = "{url}": {name} is not supported; use SQLite on one machine, PostgreSQL on several')
     milliseconds = max(1, round(1000 * patience))

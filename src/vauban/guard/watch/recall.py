@@ -83,10 +83,10 @@ def search(tx: Transaction, seen: Seen, claimant: Claimant, sketch_bar: float, t
     rows = tx.run(_CANDIDATES, {"marks": wanted}).all() if wanted else []
     if not rows:
         return Found((), False, ())
-    near = _closeness(rows, seen, sketch_bar, thumb_bar)
-    best = sorted((c, -r.id, r) for c, r in zip(near, rows, strict=True) if c <= 1)[:JOINED]
-    kept = [r for _, _, r in best]
-    stranger = any(_stranger(r, claimant) for c, r in zip(near, rows, strict=True) if c <= 1)
+    closeness = _closeness(rows, seen, sketch_bar, thumb_bar)
+    near = sorted((c, -r.id, r) for c, r in zip(closeness, rows, strict=True) if c <= 1)
+    kept = [r for _, _, r in near[:JOINED]]
+    stranger = any(_stranger(r, claimant) for _, _, r in near)
     return Found(tuple(r.id for r in kept), stranger, tuple(sorted({r.cluster for r in kept if r.cluster is not None})))
 
 

@@ -16,6 +16,8 @@ from vauban.guard.limits.tables import attempts, limits, locks
 from vauban.guard.storage import Store, Transaction
 
 DAY = 86400.0
+LATEST = 100_000
+"""Decisions that are looked through for who asks most."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Consumer:
 
     Attributes:
         key: its keyed hash.
-        attempts: that were decided in the last day.
+        attempts: that were decided in the last day, of the latest 100,000.
         accepted: of those.
         used: places that are taken in the present window.
         limit: how many there are.
@@ -131,12 +133,10 @@ def _attempt(row: Any) -> Attempt:
 
 
 def _top(tx: Transaction, scope: str, ceiling: Ceiling, now: float, most: int) -> tuple[Consumer, ...]:
-    column = attempts.c[scope]
-    rows, accepted = func.count(), func.sum(case((attempts.c.accept, 1), else_=0))
-    query = (
-        select(column, rows, accepted).where(attempts.c.decided_at > now - DAY).group_by(column).order_by(rows.desc(), column).limit(most)
-    )
-    found = tx.run(query).all()
+    recent = select(attempts.c[scope], attempts.c.accept).where(attempts.c.decided_at > now - DAY)
+    latest = recent.order_by(attempts.c.decided_at.desc()).limit(LATEST).subquery()
+    column, rows, accepted = latest.c[scope], func.count(), func.sum(case((latest.c.accept, 1), else_=0))
+    found = tx.run(select(column, rows, accepted).group_by(column).order_by(rows.desc(), column).limit(most)).all()
     return tuple(Consumer(str(k), int(n), int(a), _used(tx, key_of(scope, k), ceiling, now), ceiling) for k, n, a in found)
 
 
