@@ -119,6 +119,15 @@ def _run(name: str, o: Options, carlini: list[Row]) -> tuple[list[Any], list[Che
     return COMPARISONS[name].run(o)
 
 
+def measured_on() -> str:
+    """When, where and with what something is measured, in a sentence."""
+    run = about()
+    versions = ", ".join(f"{k} {v}" for k, v in run["versions"].items() if k in ("python", "vauban", "torch", "numpy"))
+    return (
+        f"Measured {run['date']} on {run['cpu']} ({run['cores']} cores, load {run.get('load', '?')}), commit {run['commit']}. {versions}."
+    )
+
+
 def about() -> dict[str, Any]:
     """When, on what, and with which versions."""
     return {

@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from PIL import Image
 from torch import nn
 
-from benchmarks.__main__ import about
+from benchmarks.__main__ import measured_on
 from vauban.cli.guard_init import new_key
 from vauban.guard.client import Client, Device
 from vauban.guard.keys import make_keys, write_publisher
@@ -276,7 +276,7 @@ def write(found: list[Cost], grown: tuple[float, float, int] | None, out: Path |
     text = "\n".join(lines)
     print(text)
     if out:
-        out.write_text(f"# What the guard costs\n\n{about()}\n\n{text}\n", encoding="utf-8")
+        out.write_text(f"# What the guard costs\n\n{measured_on()}\n\n{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from statistics import median
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from benchmarks.__main__ import RESULTS, about
+from benchmarks.__main__ import RESULTS, measured_on
 from benchmarks.guard import remembered
 from benchmarks.measure import one_thread
 from vauban.attacks import ATTACKS
@@ -77,9 +77,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / f"{datetime.date.today():%Y-%m-%d}-oars.md", metavar="FILE", help="the page")
     given = parser.parse_args()
     one_thread()
-    run, found = about(), table()
-    versions = ", ".join(f"{k} {v}" for k, v in run["versions"].items() if k in ("python", "vauban", "torch", "numpy"))
-    measured = f"Measured {run['date']} on {run['cpu']} ({run['cores']} cores), commit {run['commit']}. {versions}."
+    measured, found = measured_on(), table()
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(f"# Query attacks against a service that remembers\n\n{measured}\n{ABOUT}\n{found}")
     print(found)

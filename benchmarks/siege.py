@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.__main__ import about
+from benchmarks.__main__ import measured_on
 from vauban.attacks import ATTACKS
 from vauban.cli.guard_init import new_key
 from vauban.doors import Oracle
@@ -273,7 +273,7 @@ def write(found: list[Siege], out: Path | None) -> None:
     print("\n".join(lines))
     if out:
         told = f"{ROWS} spoofs, {QUESTIONS} questions each at most, {DEVICES} devices, {DAYS} days; L-infinity 16/255 or L2 4.0 of 32 x 32 x 3."
-        out.write_text("\n".join(["# What the guard costs an attacker", "", about(), "", told, "", *lines, ""]), encoding="utf-8")
+        out.write_text("\n".join(["# What the guard costs an attacker", "", measured_on(), "", told, "", *lines, ""]), encoding="utf-8")
         out.with_suffix(".jsonl").write_text("".join(json.dumps(asdict(made)) + "\n" for made in found), encoding="utf-8")
 
 

@@ -23,7 +23,8 @@ from vauban.guard.sessions.admission import LATE
 from vauban.guard.sessions.tables import sessions
 
 PHONES = [Phone() for _ in range(2)]
-PLANS = ["reject", "reject", "accept", "accept", "leave", "replay"]
+WAITS = {"moment": 0.5, "while": 9.5, "lock": 20.0, "lost": 60.0}
+PLANS = [*["reject"] * 4, *["accept"] * 2, *["leave"] * 2, "replay", "close", "fetch", *WAITS]
 
 
 class Machine(RuleBasedStateMachine):
@@ -42,7 +43,7 @@ class Machine(RuleBasedStateMachine):
                 tx.run(delete(table))
         self.kept: dict[tuple[str, str], Ticket] = {}
         self.model = Model(self.here.clock)
-        return multiple(*(Ticket(self.here.open(PHONES[i % 2], "xy"[i // 4], "bank"), i % 2, "xy"[i // 4], "bank") for i in range(8)))
+        return multiple(*(Ticket(self.here.open(PHONES[i % 2], "xy"[i // 2], "bank"), i % 2, "xy"[i // 2], "bank") for i in range(4)))
 
     def teardown(self) -> None:
         if hasattr(self, "here"):
@@ -78,16 +79,21 @@ class Machine(RuleBasedStateMachine):
             self.kept[party, key] = ticket
         return ticket
 
-    @rule(target=running, ticket=tickets, network=st.sampled_from("nm"), plan=st.lists(st.sampled_from(PLANS), min_size=1, max_size=4))
+    @rule(target=running, ticket=tickets, network=st.sampled_from("nm"), plan=st.lists(st.sampled_from(PLANS), min_size=1, max_size=8))
     def try_some(self, ticket: Ticket, network: str, plan: list[str]) -> object:
-        """Attempts one after the other, of which some are decided at once and some are left under way."""
+        """Attempts of one session one after the other, some decided at once and some left under way, with whatever comes between."""
         left: list[tuple[Admitted, Told]] = []
         for what in plan:
-            for attempt in self.tried(ticket, network, what == "replay"):
-                if what in {"accept", "reject"}:
-                    self.decided(*attempt, accept=what == "accept")
-                else:
-                    left.append(attempt)
+            if what in WAITS:
+                self.here.wait(WAITS[what])
+            elif what in {"close", "fetch"}:
+                self.end(ticket, what)
+            else:
+                for attempt in self.tried(ticket, network, what == "replay"):
+                    if what in {"accept", "reject"}:
+                        self.decided(*attempt, accept=what == "accept")
+                    else:
+                        left.append(attempt)
         return multiple(*left)
 
     def tried(self, ticket: Ticket, network: str, replay: bool) -> list[tuple[Admitted, Told]]:
@@ -137,14 +143,14 @@ class Machine(RuleBasedStateMachine):
             self.here.admission.fail(admitted, "invalid_image")
             told.failed, told.decided = True, self.here.now
 
-    @rule(ticket=tickets)
-    def close(self, ticket: Ticket) -> None:
-        self.here.sessions.close(ticket.party, ticket.opened.session_id)
-        ticket.closed = True
-
-    @rule(ticket=tickets)
-    def fetch(self, ticket: Ticket) -> None:
-        found = self.here.sessions.result(ticket.party, ticket.opened.session_id)
+    @rule(ticket=tickets, how=st.sampled_from(["close", "fetch"]))
+    def end(self, ticket: Ticket, how: str) -> None:
+        mine = ticket.party, ticket.opened.session_id
+        if how == "close":
+            self.here.sessions.close(*mine)
+            ticket.closed = True
+            return
+        found = self.here.sessions.result(*mine)
         expected = ticket.final or self.model.outcome(ticket)
         assert (found.status, found.decision, found.used) == expected
         if expected[0] != "open":

@@ -239,7 +239,7 @@ def test_an_attempt_that_was_taken_is_taken_once_however_it_is_dressed(door: Doo
         assert door.tried(headers | dressed).status == 409
 
 
-@pytest.mark.parametrize("seconds", [-31, 31, -86400, 86400, 10**11, -int(time.time())])
+@pytest.mark.parametrize("seconds", [-31, 31, -86400, 86400, 10**11, -1_700_000_000])
 def test_a_signed_time_that_is_not_now_is_no_way_in(door: Door, seconds: int) -> None:
     device = replace(door.device, clock=lambda: time.time() + seconds)
     door.shut(device.headers(door.session, BODY))

@@ -10,7 +10,7 @@ from vauban.guard.sessions.sessions import LOST
 
 CEILINGS = {"device": (5, 60.0), "account": (6, 90.0), "network": (6, 50.0), "party": (9, 100.0), "everyone": (11, 200.0)}
 CONFIG = {
-    "session": {"attempts": 3, "ttl": 120},
+    "session": {"attempts": 3, "ttl": 240},
     "limits": {name: {"count": count, "window": window} for name, (count, window) in CEILINGS.items()},
     "lockout": {"fails": 2, "within": 30, "lock": 20, "locks": 2, "locks_within": 2000},
 }
