@@ -43,6 +43,7 @@ def pages() -> dict[str, str]:
     found["reference/python.md"] = python_page()
     found["reference/record.md"] = record_page()
     found["benchmarks.md"] = benchmarks_page()
+    found["guard/measured.md"] = guard_page()
     return {path: NOTE + text.rstrip() + "\n" for path, text in found.items()}
 
 
@@ -82,6 +83,27 @@ def benchmarks_page() -> str:
     kept = sorted((HERE.parent / "benchmarks" / "results").glob("*.md"))
     results = [re.sub(r"(?m)^#", "##", file.read_text(encoding="utf-8")).strip() for file in kept]
     return "\n\n".join([BENCHMARKS, *(results or ["No results are kept in `benchmarks/results/` yet."])])
+
+
+GUARD = """# What the guard costs, and what it costs an attacker
+
+`python -m benchmarks.guard_cost` serves three small networks for 112 x 112 pictures once behind the guard and once behind a bare endpoint of FastAPI
+and ONNX Runtime, asks both over HTTP, and tells the CPU time of all their processes. `python -m benchmarks.siege FOLDER`, where FOLDER is what
+`make demo-guard` made, attacks the guard as `[target.guard]` does: through its real interface, with the days passing in its database.
+
+*Device-days each* is what was spent for each spoof that passed: devices times days, at the rate that the limits let in. Decision-based attacks start
+from live faces of the attacker's own; a spoof that is near to one of these may pass after a handful of questions, which no limit prevents. What
+limits and likeness prevent is the walk along the boundary.
+
+Nothing below was typed by hand."""
+
+
+def guard_page() -> str:
+    """The latest of what was kept of the guard's cost and of the siege."""
+    results = HERE.parent / "benchmarks" / "results"
+    kept = [sorted(results.glob(f"*-{name}.md"))[-1:] for name in ("guard-cost", "siege")]
+    told = [re.sub(r"(?m)^#", "##", file[0].read_text(encoding="utf-8")).strip() for file in kept if file]
+    return "\n\n".join([GUARD, *told])
 
 
 if __name__ == "__main__":
