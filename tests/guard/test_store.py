@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,24 @@ def test_the_time_is_the_databases_and_goes_on_within_a_transaction(store: Store
 def test_a_second_writer_is_given_up_on_after_its_patience(sqlite_url: str) -> None:
     store = Store(sqlite_url, patience=0.1)
     store.create()
-    with store.write(), pytest.raises(GuardDown, match="locked"), store.write():
+    with store.write(), pytest.raises(GuardDown, match="locked|no thread could write"), store.write():
         pass
+
+
+def test_every_thread_gets_its_turn_however_many_write(sqlite_url: str) -> None:
+    store = Store(sqlite_url)
+    store.create()
+
+    def write(i: int) -> None:
+        for k in range(5):
+            with store.write() as tx:
+                tx.run(insert(meta).values(name=f"{i}-{k}", value="", at=tx.now()))
+                time.sleep(0.01)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(write, range(6)))
+    with store.read() as tx:
+        assert len(tx.run(select(meta.c.name)).all()) == 1 + 6 * 5
 
 
 def test_tables_of_another_version_are_refused(store: Store) -> None:

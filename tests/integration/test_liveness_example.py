@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from pages import blocks_of
 
 from vauban.campaign.record import Record
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE, TUTORIAL = ROOT / "examples" / "liveness", ROOT / "docs" / "tutorials" / "liveness.md"
 
 
+@pytest.mark.slow  # half a minute; the example's other tests and the guard's demonstration run most of it
 def test_the_demonstration_tells_the_error_rates_of_three_models(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(EXAMPLE / "demo.py"), "faces", "--quick"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600,

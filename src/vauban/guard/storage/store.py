@@ -76,6 +76,7 @@ class Store:
     steady: Callable[[], float] | None = time.monotonic
     engine: Engine = field(init=False, repr=False)
     _steady: _Steady = field(init=False, repr=False)
+    _writer: threading.Lock = field(init=False, repr=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.engine = _engine(self.url, self.patience)
@@ -111,7 +112,7 @@ class Store:
         Raises:
             GuardDown: the database is not there, slow, read-only, full, or gave up waiting; nothing was changed.
         """
-        with _told(), self.engine.connect() as bare:
+        with self._turn(), _told(), self.engine.connect() as bare:
             connection = bare.execution_options(vauban_writes=True)
             with connection.begin():
                 yield Transaction(connection, lambda: self._now(connection))
@@ -125,6 +126,19 @@ class Store:
         """
         with _told(), self.engine.connect() as connection:
             yield Transaction(connection, lambda: self._now(connection))
+
+    @contextmanager
+    def _turn(self) -> Generator[None]:
+        """The one place of a writer, among the threads of this process: SQLite itself sleeps between two looks, and some thread never gets it."""
+        if not self.sqlite:
+            yield
+            return
+        if not self._writer.acquire(timeout=self.patience):
+            raise GuardDown(f"the database: no thread could write to it within {self.patience:g} s")
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     def close(self) -> None:
         """Let go of all connections."""
