@@ -37,6 +37,7 @@ from benchmarks.__main__ import measured_on
 from vauban.attacks import ATTACKS
 from vauban.cli.guard_init import new_key
 from vauban.doors import Oracle
+from vauban.errors import NotGranted
 from vauban.guard.assembly import assembled
 from vauban.guard.client import Client
 from vauban.guard.config import read_guard
@@ -224,7 +225,11 @@ def walls(name: str, folder: Path) -> Iterator[Siege]:
     surrogate = trained(folder)
     if ATTACKS_OF[name][1] >= Access.SCORE:
         yield siege("scores of one model", name, members[0], folder, surrogate)
-        yield Siege("the guard", name, ROWS, 0, math.nan, 0, 0, 0, 0.0, 0.0)
+        with guarded(folder, OFF) as target:
+            try:
+                yield siege("limits", name, target, folder, surrogate)
+            except NotGranted:
+                yield Siege("the guard: not granted, no scores", name, 0, 0, math.nan, 0, 0, 0, 0.0, 0.0)
         return
     yield siege("binary answers, no limit", name, Agreeing(members), folder, surrogate)
     for wall, extra in (("limits", OFF), ("limits and similarity", ENFORCED)):
