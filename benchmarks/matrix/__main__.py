@@ -28,8 +28,6 @@ from vauban.campaign.record import Record
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NAMES = ("digits", "digits-rejecting", "colour")
-SILENT = ("apgd-t",)
-"""Attacks that hand nothing in where they hold only a model of their own: their naive numbers would be those of no attack."""
 NORMS = {"linf": "L∞", "l2": "L2"}
 FIELDS = (
     *(
@@ -99,11 +97,7 @@ def lines_of(name: str) -> list[Line]:
         for line in Matrix.read(folder).measured
     }
     found = csv.DictReader(io.StringIO((folder / "matrix.csv").read_text(encoding="utf-8")))
-    blank = dict.fromkeys(("naive", "naive_low", "naive_high"), "")
-    return [
-        line | {"file": name, "threat": threats[line["threat"]]} | more[line["defence"]] | (blank if line["attack"] in SILENT else {})
-        for line in found
-    ]
+    return [line | {"file": name, "threat": threats[line["threat"]]} | more[line["defence"]] for line in found]
 
 
 def rejected(folder: Path, line: Measured) -> str:

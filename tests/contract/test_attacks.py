@@ -188,6 +188,13 @@ def test_gradients_may_come_from_a_model_of_the_attackers_own(name: str, kind: s
     assert (o.outcome.gradients == 0).all(), "the target gave no gradient"
 
 
+@by_gradient
+def test_an_attacker_with_only_a_model_of_its_own_hands_its_ends_in(name: str, kind: str) -> None:
+    w, attack = world(kind), small(name)
+    o = besiege(w, attack, w.threat(attack, 1.6, access=Access.LABEL), surrogate=Own(w.target))
+    assert o.outcome.broken.all()
+
+
 @every
 def test_the_target_is_left_as_it_was(name: str, kind: str) -> None:
     w, attack = world(kind), small(name)

@@ -182,10 +182,10 @@ def starts(o: Oracle, attack: Attack) -> tuple[Tensor, Tensor]:
     half: list[Tensor] = []
     ask = o._gradient
 
-    def listened(v: Tensor, *rest: object) -> tuple[Tensor, Tensor, Tensor]:
+    def listened(v: Tensor, *rest: object, **more: object) -> tuple[Tensor, Tensor, Tensor]:
         began.append(v)
         half.append(o.distance / 2)
-        return ask(v, *rest)  # type: ignore[arg-type]
+        return ask(v, *rest, **more)  # type: ignore[arg-type]
 
     o._gradient = listened  # type: ignore[method-assign, assignment]
     attack(o)

@@ -45,3 +45,4 @@ def climb(o: Oracle, ask: Ask, steps: int, x: Tensor) -> None:
         z = o.project(o.steepest(gradient, s.x, s.eta).add_(s.x))
         rest = 1 - MOMENTUM if k else 0.0
         s.x, s.before = o.project(z.mul_(1 - rest).add_(s.x, alpha=2 * rest).sub_(s.before, alpha=rest)), s.x
+    o.hand_in(s.best)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -183,9 +184,41 @@ class Oracle(Stage):
     def conclude(self, v: Tensor, loss: Loss) -> Tensor:
         """Hand in the end of a run and learn what `look` tells about it, with one question to the target where `look` is one."""
         value = self.look(v, loss)
-        if not self._asks_target():
-            self.submit(v)
+        self.hand_in(v)
         return value
+
+    def hand_in(self, v: Tensor, where: Tensor | None = None) -> None:
+        """Hand in the end of a run whose points the target judged on the way, if it was asked; an attacker that has only a surrogate of its own
+        must say what it came to, before its rows leave."""
+        if not self._asks_target():
+            self.submit(v, where)
+
+    def blocks(self) -> Iterator[None]:
+        for _ in super().blocks():
+            yield
+            self._hand_in_believed()
+
+    def leave(self, done: Tensor) -> None:
+        self._hand_in_believed(done)
+        super().leave(done)
+
+    def _hand_in_believed(self, where: Tensor | None = None) -> None:
+        """Hand in the nearest point of each row that was taken for a success by the surrogate alone, in `explore` and `jacobian`: where the
+        target answers itself, it judged them all."""
+        seen = self._view.believed
+        if seen is not None:
+            near = torch.isfinite(seen.distance)
+            self.submit(seen.end, near if where is None else near & where)
+            seen.distance = seen.distance.masked_fill(near if where is None else near & where, INF)
+
+    def _believe(self, v: Tensor, fooled: Tensor) -> None:
+        """Keep the nearest points that the surrogate takes for successes."""
+        seen = self._view.believed
+        if seen is None:
+            seen = self._view.believed = self.rows(end=self.x, distance=torch.full_like(self.x.flatten(1)[:, 0], INF))
+        distance = self.ball.distance(self.x, v).to(seen.distance)
+        nearer = fooled & (distance < seen.distance)
+        seen.end, seen.distance = torch.where(per_row(nearer, v), v, seen.end), torch.where(nearer, distance, seen.distance)
 
     def jacobian(self, v: Tensor, loss: Loss | None = None, columns: int = 0, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Several objectives at once, (..., n, k), and their gradients, (..., n, k, *shape): one question and k gradients a row.
@@ -193,14 +226,17 @@ class Oracle(Stage):
         By default all scores; another `loss` gives (m, k) values, and says k = `columns`.
         """
         k = columns if loss is not None else self.classes
-        return self._gradient(v, loss or _all_scores, where, (k,), k)[1:]
+        return self._gradient(v, loss or _all_scores, where, (k,), k, believe=True)[1:]
 
     def _gradient(
         self, v: Tensor, loss: Loss, where: Tensor | None, trailing: tuple[int, ...] = (), count: int = 1, *, believe: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
         truth = self._asks_target()
         charged = count * self.surrogate.passes if truth and self.surrogate and self.surrogate.access >= Access.GRADIENT else 0
-        return self._ask(Question(v, where, loss, trailing, count, truth, charged, believe, kind="gradient"))
+        reply = self._ask(Question(v, where, loss, trailing, count, truth, charged, believe, kind="gradient"))
+        if believe and not truth and self._worst is None and v.shape == self.x.shape:
+            self._believe(v, reply[0])
+        return reply
 
     def _asks_target(self) -> bool:
         """Whether the target answers where a gradient is taken, or only a surrogate of the attacker's own."""

@@ -103,6 +103,7 @@ class View:
         self.kinds = kinds
         self.live = torch.ones(len(index), dtype=torch.bool, device=x.device)
         self.whole = len(index) > 0
+        self.believed: Rows | None = None
         self._states: weakref.WeakSet[Rows] = weakref.WeakSet()
 
     def __len__(self) -> int:

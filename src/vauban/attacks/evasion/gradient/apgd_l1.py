@@ -26,10 +26,11 @@ def sparse_run(o: Oracle, loss: Loss, steps: int, *, eot: int = 1, large_eps: bo
     """
     x = o.x + o.noise.normal(*o.x.shape[1:]).to(o.x) * (o.ball.width if o.ball.width < INF else 1.0)
     if not large_eps:
-        sparse_climb(o, loss, steps, x, o.eps, eot=eot)
-        return
-    for times, part in phases(steps):
-        x = sparse_climb(o, loss, part, x, times * o.eps, eot=eot, follow=True)
+        x = sparse_climb(o, loss, steps, x, o.eps, eot=eot)
+    else:
+        for times, part in phases(steps):
+            x = sparse_climb(o, loss, part, x, times * o.eps, eot=eot, follow=True)
+    o.hand_in(x)
 
 
 def sparse_climb(o: Oracle, loss: Loss, steps: int, x: Tensor, eps: float, *, eot: int = 1, follow: bool = False) -> Tensor:

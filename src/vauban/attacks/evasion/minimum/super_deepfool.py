@@ -58,3 +58,4 @@ def _halve(o: Oracle, end: Tensor, found: Tensor, halvings: int) -> None:
         share = (s.low + s.high) / 2
         fooled = o.look(torch.lerp(o.x, s.end, per_row(share, s.end)), Aim.margin, where=s.found) > 0
         s.low, s.high = torch.where(fooled, s.low, share), torch.where(fooled, share, s.high)
+    o.hand_in(torch.lerp(o.x, s.end, per_row(s.high, s.end)), s.found)
