@@ -11,16 +11,15 @@ by = "A. Rossi, model risk"
 from __future__ import annotations
 
 import datetime
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from vauban.campaign.compare import METRICS as COMPARED
-from vauban.campaign.file.locate import Where, line_at, lines_of
 from vauban.campaign.verdict import Judgement, Verdict
 from vauban.errors import BadPlan, nearest
+from vauban.toml import Where, line_at, parsed, text_of
 
 METRICS = ("robust accuracy", "clean accuracy", *COMPARED)
 """What can be waived: promises, and being no worse than a baseline."""
@@ -71,14 +70,7 @@ def read_waivers(path: Path) -> tuple[Waiver, ...]:
     Raises:
         BadPlan: it cannot be read, or a waiver lacks something or says what cannot be meant; with file and line.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        raw = tomllib.loads(text)
-    except OSError as error:
-        raise BadPlan(f"{path}: no waivers can be read there ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadPlan(f"{path}: not TOML: {error}") from error
-    lines = lines_of(text)
+    raw, lines = parsed(text_of(path, BadPlan, "waivers are tables [[waiver]] in a file of TOML"), path, BadPlan)
     for key in raw:
         if key != "waiver":
             raise BadPlan(f"{path}:{line_at(lines, (key,))}: no key {key!r} is known here; a waiver is a table [[waiver]]")

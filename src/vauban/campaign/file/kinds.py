@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vauban.campaign.behind import BEHIND
-from vauban.campaign.file.locate import Where
 from vauban.campaign.file.model import FileModel
 from vauban.campaign.file.target import DataTable
 from vauban.campaign.file.threat import GoalTable, ThreatTable
 from vauban.threat import exact
+from vauban.toml import Where
 
 TEXT_TARGET = ("encode", "normalised")
 TEXT_DATA = ("kind", "text")

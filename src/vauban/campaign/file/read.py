@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +25,6 @@ from vauban.campaign.file.http import (
     TimeoutTable,
 )
 from vauban.campaign.file.kinds import check_kinds, findings_of
-from vauban.campaign.file.locate import Where, line_at, lines_of
 from vauban.campaign.file.matrix import ContenderTable, MatrixTable
 from vauban.campaign.file.model import FileModel, PromiseTable, RunTable
 from vauban.campaign.file.source import ARRAYS, Source
@@ -34,6 +32,7 @@ from vauban.campaign.file.target import DataTable, DefenceTable, TargetTable
 from vauban.campaign.file.threat import AttackTable, FeaturesTable, GoalTable, SurrogateTable, ThreatTable
 from vauban.campaign.record import Promise
 from vauban.errors import BadPlan, VaubanError, nearest
+from vauban.toml import Where, line_at, parsed, text_of
 
 TABLES: dict[str, type[BaseModel]] = {
     "target": TargetTable,
@@ -76,39 +75,19 @@ def read_file(path: str | Path) -> FileModel:
         BadPlan: there is no such file, it is not TOML, or something in it cannot be meant.
     """
     where = Path(path)
-    try:
-        text = where.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise BadPlan(f"{where}: no such file; `vauban init` writes one") from error
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else f"byte {error.start} is not UTF-8"
-        raise BadPlan(f"{where}: cannot be read: {why}") from error
+    text = text_of(where, BadPlan, "`vauban init` writes one")
     return read_text(text, where)
 
 
 def read_text(text: str, path: str | Path = "vauban.toml") -> FileModel:
     """A campaign written as text; `path` is what errors call it, and its folder what paths in it are relative to."""
-    source = parsed(text, Path(path))
+    source = Source(Path(path), *parsed(text, Path(path), BadPlan))
     try:
         model = FileModel.model_validate(source.raw)
     except ValidationError as error:
         raise min((_told(source, e) for e in error.errors()), key=lambda told: told[0])[1] from error
     check_names(model.read_from(source))
     return model
-
-
-def parsed(text: str, path: Path) -> Source:
-    """TOML with the lines of its keys.
-
-    Raises:
-        BadPlan: it is not TOML; with the line and what is wrong there.
-    """
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        message, line = _syntax(str(error), text)
-        raise BadPlan(f"{path}:{line}: not TOML: {message}") from error
-    return Source(path, raw, lines_of(text))
 
 
 def settled(model: FileModel, path: str | Path | None) -> tuple[Source, tuple[Promise, ...]]:
@@ -153,15 +132,6 @@ def _check_distinct(model: FileModel) -> None:
             if name in names[:i]:
                 first = line_at(source.lines, (kind, names.index(name), "name"))
                 raise source.told((kind, i, "name"), f"a {kind} of this name stands in line {first} already; give each a name of its own")
-
-
-def _syntax(message: str, text: str) -> tuple[str, int]:
-    """The parser's message without its place, and the line of it."""
-    found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
-    if found is None:
-        return message, 1
-    line = int(found[1]) if found[1] else text.rstrip().count("\n") + 1
-    return message[: found.start()], line
 
 
 def _told(source: Source, error: ErrorDetails) -> tuple[tuple[bool, int], VaubanError]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from vauban.campaign.file.locate import Where, line_at
 from vauban.errors import BadPlan, VaubanError
+from vauban.toml import Where, line_at
 
 ARRAYS = ("threat", "surrogate", "attack", "defence")
 

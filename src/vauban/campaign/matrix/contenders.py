@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from vauban.campaign.file.defended import bound_defence
 from vauban.campaign.file.harden import HardenTable, MethodTable
 from vauban.campaign.file.hardening import bound_method
-from vauban.campaign.file.locate import Where
 from vauban.campaign.file.matrix import ContenderTable, MatrixTable
 from vauban.campaign.file.model import FileModel
 from vauban.campaign.file.target import DefenceTable
 from vauban.defences import DEFENCES
 from vauban.defences.training import METHODS
 from vauban.errors import BadPlan, nearest
+from vauban.toml import Where
 
 BARE = "undefended"
 

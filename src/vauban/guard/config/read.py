@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from vauban.campaign.file.locate import Where, line_at, lines_of
 from vauban.errors import BadGuard, nearest
 from vauban.guard.config.model import GuardFile
+from vauban.toml import Where, line_at, parsed, text_of
 
 
 def read_guard(path: str | Path) -> GuardFile:
@@ -22,19 +21,11 @@ def read_guard(path: str | Path) -> GuardFile:
         BadGuard: there is no such file, it is not TOML, or something in it cannot be meant.
     """
     where = Path(path)
-    try:
-        text = where.read_text(encoding="utf-8-sig")
-        raw = tomllib.loads(text)
-    except FileNotFoundError as error:
-        raise BadGuard(f"{where}: no such file; `vauban guard init` writes one") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadGuard(f"{where}: not TOML: {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadGuard(f"{where}: cannot be read: {error}") from error
+    raw, lines = parsed(text_of(where, BadGuard, "`vauban guard init` writes one"), where, BadGuard)
     try:
         return GuardFile.model_validate(raw).read_from(where.parent)
     except ValidationError as error:
-        found = [_told(where, lines_of(text), e) for e in error.errors()]
+        found = [_told(where, lines, e) for e in error.errors()]
         raise BadGuard(min(found)[2]) from error
 
 

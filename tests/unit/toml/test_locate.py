@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vauban.campaign.file.locate import Where, line_at, lines_of
+from vauban.toml import Where, line_at, lines_of
 
 TEXT = '''# a comment with [brackets] and a = 1
 title = "a # no comment" # seed = 3
