@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select, text, update
 
 from vauban.errors import BadLedger, GuardDown
+from vauban.guard.canonical import canonical
 from vauban.guard.keys import Keys
 from vauban.guard.ledger import Ledger, verify
-from vauban.guard.ledger.chain import canonical, heads, records
+from vauban.guard.ledger.chain import heads, records
 from vauban.guard.storage import Store
 
 

@@ -16,13 +16,14 @@ from sqlalchemy import func, insert, select
 from vauban.guard.alerts import alert
 from vauban.guard.alerts.tables import alerts
 from vauban.guard.config.model import Watch as Config
+from vauban.guard.console.readings.evidence import clusters_of, standings
+from vauban.guard.console.readings.scores import scores_of
 from vauban.guard.keys import Keys, make_keys
 from vauban.guard.storage import Store, Transaction
 from vauban.guard.watch import Calibration, Watch
 from vauban.guard.watch.calibrate import Owner, calibrate
 from vauban.guard.watch.monitors import TRACE, counted, monitors_of, traced
 from vauban.guard.watch.tables import inbox, monitors
-from vauban.guard.watch.view import histograms, traces, worst_clusters
 
 NOW = time.time()
 
@@ -91,20 +92,27 @@ def test_what_a_recorded_attempt_says_is_what_is_counted(held: tuple[Keys, Calib
     for i in range(6):
         sent(watch, store, scene(i, 32), Sender.person(str(i), NOW), (0.5, -3.0))
     assert drained(watch, store) == 6
+    found = {s.name: s for s in standings(store, held[1])}
+    shown = {s.model: s for s in scores_of(store, held[1], days=100_000)}
     with store.read() as tx:
-        found = {t.name: t for t in traces(tx, held[1])}
-        shown = {h.model: h for h in histograms(tx, held[1], days=100_000)}
-    assert {n: (t.seen, t.rate) for n, t in found.items() if n.startswith(("close", "splits", "rejects", "near"))} == {
-        "close:m1": (6, 1.0),
-        "close:m2": (6, 0.0),
-        "splits:e1": (6, 1.0),
-        "rejects-more:e1": (6, 1.0),
-        "near": (6, 0.0),
+        counts = {n: json.loads(s) for n, s in tx.run(select(monitors.c.name, monitors.c.state).where(monitors.c.name.like("histogram:%")))}
+    assert {n: (t.seen, t.hits) for n, t in found.items() if n.startswith(("close", "splits", "rejects", "near"))} == {
+        "close:m1": (6, 6),
+        "close:m2": (6, 0),
+        "splits:e1": (6, 6),
+        "rejects-more:e1": (6, 6),
+        "near": (6, 0),
     }
-    assert shown["m1"].counts[127 + 4] == shown["m2"].counts[127 - 24] == 6
-    assert shown["m1"].reference == held[1].models["m1"].counts
+    (first,), (second,) = (counts[f"histogram:{model}"].values() for model in ("m1", "m2"))
+    assert first[127 + 4] == second[127 - 24] == 6
+    assert shown["m1"].rows == shown["m2"].rows == 6
     assert shown["m2"].drift is not None
     assert shown["m2"].drift.ks > 0.9
+
+
+def alarms(watch: Watch, store: Store) -> int:
+    """How often the monitor of the boundary band alarmed."""
+    return next((s.alarms for s in standings(store, watch.calibration) if s.name == "close:m1"), 0)
 
 
 def test_every_attempt_is_counted_once_by_many_that_tick_at_once(watch: Watch, url: str) -> None:
@@ -140,14 +148,12 @@ def test_a_flood_does_not_move_what_is_quiet(watch: Watch, sqlite_url: str, tmp_
     def delay(store: Store) -> int:
         """How many attempts it takes until a later attack alarms."""
         rng = np.random.default_rng(5)
-        with store.read() as tx:
-            before = next(t.alarms for t in traces(tx, watch.calibration) if t.name == "close:m1")
+        before = alarms(watch, store)
         for turn in range(1, 100):
             post(store, [votes(rng, attack=rng.random() < 0.2) for _ in range(10)])
             drained(watch, store)
-            with store.read() as tx:
-                if next(t.alarms for t in traces(tx, watch.calibration) if t.name == "close:m1") > before:
-                    return 10 * turn
+            if alarms(watch, store) > before:
+                return 10 * turn
         return 1000
 
     calm, flooded = (Store(u) for u in (sqlite_url, f"sqlite:///{tmp_path_factory.mktemp('flood') / 'guard.db'}"))
@@ -157,8 +163,7 @@ def test_a_flood_does_not_move_what_is_quiet(watch: Watch, sqlite_url: str, tmp_
     quiet = [m for m in monitors_of(watch.calibration) if m.name == "close:m1"]
     post(flooded, [votes(rng, attack=rng.random() < 0.1) for _ in range(9000)])
     assert drained(watch, flooded) == 9000
-    with flooded.read() as tx:
-        assert next(t.alarms for t in traces(tx, watch.calibration) if t.name == "close:m1") > 20
+    assert alarms(watch, flooded) > 20
     assert [m for m in monitors_of(watch.calibration) if m.name == "close:m1"] == quiet
     assert delay(flooded) <= delay(calm)
 
@@ -172,10 +177,7 @@ def test_small_steps_come_to_the_same_as_large_ones(watch: Watch, sqlite_url: st
         for start in range(0, 400, size):
             post(store, scores[start : start + size])
             watch.tick(store, alert)
-    found = []
-    for store in (one, many):
-        with store.read() as tx:
-            found.append({t.name: (t.seen, t.rate, t.alarms, round(t.log_e, 6)) for t in traces(tx, watch.calibration)})
+    found = [{s.name: (s.seen, s.hits, s.alarms, round(s.log10, 6)) for s in standings(store, watch.calibration)} for store in (one, many)]
     assert found[0] == found[1]
     assert any(alarms for _, _, alarms, _ in found[0].values())
 
@@ -187,12 +189,11 @@ def test_without_a_calibration_nothing_is_followed_but_scores_are_shown(keys: Ke
     assert watch.monitors == ()
     assert drained(watch, store) == 50
     assert raised(store) == {}
-    with store.read() as tx:
-        assert traces(tx, None) == []
-        assert [(h.model, sum(h.counts), h.reference, h.drift) for h in histograms(tx, None, days=100_000)] == [
-            ("m1", 50, None, None),
-            ("m2", 50, None, None),
-        ]
+    assert standings(store, None) == ()
+    assert [(s.model, s.rows, s.band, s.drift) for s in scores_of(store, None, days=100_000)] == [
+        ("m1", 50, None, None),
+        ("m2", 50, None, None),
+    ]
 
 
 def test_a_cluster_in_alarm_is_told_once(keys: Keys, store: Store) -> None:
@@ -204,8 +205,7 @@ def test_a_cluster_in_alarm_is_told_once(keys: Keys, store: Store) -> None:
     (name, row), *others = raised(store).items()
     assert (name.split(":")[0], row.severity, row.count, others) == ("cluster", "critical", 1, [])
     assert json.loads(row.evidence)["identities"] == 9
-    with store.read() as tx:
-        assert [(c.size, c.identities, c.alarmed) for c in worst_clusters(tx)] == [(9, 9, True)]
+    assert [(c.size, c.identities, c.alarmed) for c in clusters_of(store)[0]] == [(9, 9, True)]
 
 
 def test_another_ensembles_attempts_are_not_counted_for_this_one(watch: Watch, sqlite_url: str) -> None:
@@ -214,8 +214,7 @@ def test_another_ensembles_attempts_are_not_counted_for_this_one(watch: Watch, s
     post(store, [(-1.0, 1.0)] * 30, ensemble="e2")
     post(store, [(3.0, 3.0)] * 20, outside=None, scores={"m1": None, "m2": 8})
     drained(watch, store)
-    with store.read() as tx:
-        found = {t.name: t.seen for t in traces(tx, watch.calibration)}
+    found = {s.name: s.seen for s in standings(store, watch.calibration)}
     assert found == {
         "close:m1": 30,
         "scores:m1": 30,

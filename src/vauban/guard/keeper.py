@@ -16,10 +16,6 @@ from vauban.guard.rotation.moves import Rotation
 from vauban.guard.rotation.tick import Keeper as Roller
 from vauban.guard.service import Guard, sizes
 from vauban.guard.sessions import forget
-from vauban.guard.watch.expire import expire
-from vauban.guard.watch.monitors import monitors_of
-from vauban.guard.watch.survey import survey
-from vauban.guard.watch.tick import tick
 
 log = logging.getLogger("vauban.guard")
 HOUR = 3600.0
@@ -62,10 +58,8 @@ def own(guard: Guard) -> list[Task]:
 def common(guard: Guard) -> list[Task]:
     """What is done once for all processes of a node: the monitors, the ledger's checkpoints, the roll-out, alerts, what has expired."""
     config, store = guard.config, guard.store
-    calibration = guard.watch.calibration
-    followers, cells = monitors_of(calibration), calibration.cells if calibration else None
     rotation = Rotation(store, config.models, "guard", guard.ledger.append)
-    roller = Roller(guard.roster, rotation, alert)  # type: ignore[arg-type]
+    roller = Roller(guard.roster, rotation, alert)
     sender = Sender(store, config.name, hooks_of(config.webhook))
     anchor = config.beside(config.ledger.anchor)
 
@@ -78,13 +72,13 @@ def common(guard: Guard) -> list[Task]:
                 alert(tx, f"ceiling/{fill.name}", "warning", {"used": fill.used, "of": fill.ceiling.count, "window": fill.ceiling.window})
 
     return [
-        Task("monitors", 1.0, lambda: tick(store, followers, guard.watch.alarm, alert)),  # type: ignore[arg-type]
-        Task("extraction", 60.0, lambda: survey(store, cells, alert)),  # type: ignore[arg-type]
+        Task("monitors", 1.0, lambda: guard.watch.tick(store, alert)),
+        Task("extraction", 60.0, lambda: guard.watch.survey(store, alert)),
         Task("roll-out", 5.0, roller.tick),
         Task("ledger", config.ledger.checkpoint, lambda: guard.ledger.checkpoint(store, anchor, 0.9 * config.ledger.checkpoint)),
         Task("webhooks", 1.0, sender.pump),
         Task("ceilings", 60.0, ceilings),
-        Task("expiry", 60.0, lambda: expire(store, config.watch.keep)),
+        Task("expiry", 60.0, lambda: guard.watch.expire(store)),
         Task("sessions", 60.0, lambda: forget(store)),
     ]
 

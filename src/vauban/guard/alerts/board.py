@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from vauban.guard.alerts.tables import OPEN, alerts, outbox
-from vauban.guard.ledger.chain import canonical
+from vauban.guard.canonical import canonical
 from vauban.guard.storage import Transaction
 
 Severity = Literal["notice", "warning", "critical"]
+Alert = Callable[[Transaction, str, Severity, dict[str, Any]], object]
+"""`alert`, or what a test puts in its place."""
 RANK = {"notice": 0, "warning": 1, "critical": 2}
 
 

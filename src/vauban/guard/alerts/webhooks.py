@@ -21,8 +21,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from vauban.errors import BadGuard
 from vauban.guard.alerts.address import PORTS, Forbidden, parsed, pinned, shown
 from vauban.guard.alerts.tables import deliveries, outbox
+from vauban.guard.canonical import canonical
 from vauban.guard.config.model import Webhook
-from vauban.guard.ledger.chain import canonical
 from vauban.guard.storage import Store
 
 TIMEOUT = 5.0

@@ -11,12 +11,12 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from vauban.guard.canonical import canonical
 from vauban.guard.console import charts
 from vauban.guard.console.access import Visitor
 from vauban.guard.console.context import Desk
 from vauban.guard.console.readings.board import alerts_of
 from vauban.guard.console.readings.shares import span, when
-from vauban.guard.ledger.chain import canonical
 
 HERE = Path(__file__).parent
 NAV = (

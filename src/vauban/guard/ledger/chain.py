@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Float, Index, LargeBinary, String, Table, Text, bindparam, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from vauban.guard.canonical import canonical
 from vauban.guard.keys import Keys
 from vauban.guard.ledger.anchor import Checkpoint, anchored
 from vauban.guard.storage import METADATA, Store, Transaction
@@ -40,22 +40,9 @@ heads = Table(
 """The last row of each chain: who appends holds its lock until the transaction ends."""
 CHECKPOINT = "checkpoint"
 """The kind of the row that tells of a checkpoint."""
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 _HEAD = select(heads.c.seq, heads.c.mac).where(heads.c.node == bindparam("of")).with_for_update()
 _APPEND = insert(records)
 _MOVE = update(heads).where(heads.c.node == bindparam("of"))  # built once: building a statement costs more than running it
-
-
-def canonical(value: Any) -> str:
-    """The one way to write a value as JSON: sorted keys, no blanks, ASCII, no NaN.
-
-    Raises:
-        ValueError: a number that is not finite.
-
-    >>> canonical({"b": 1, "a": [True, None]})
-    '{"a":[true,null],"b":1}'
-    """
-    return _ENCODER.encode(value)
 
 
 def genesis(key: bytes, node: str) -> bytes:

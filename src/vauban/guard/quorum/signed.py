@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from vauban.errors import BadGuard, BadManifest
+from vauban.guard.canonical import canonical
 from vauban.guard.keys import key_id, raw, verified
 
 LARGEST = 64 << 20
@@ -20,18 +21,9 @@ DOMAIN = b"vauban model document 1\n"
 """Goes before what is signed, so that a signature means nothing elsewhere."""
 
 
-def canonical(value: object) -> bytes:
-    """One form for one value: sorted keys, no spaces, no NaN.
-
-    >>> canonical({"b": 1, "a": [0.1, "é"]})
-    b'{"a":[0.1,"\\xc3\\xa9"],"b":1}'
-    """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-
-
 def digest(value: object) -> str:
     """SHA-256 of the canonical form, hexadecimal."""
-    return sha256(canonical(value)).hexdigest()
+    return sha256(canonical(value).encode()).hexdigest()
 
 
 def signed(kind: str, value: Mapping[str, Any], key: Ed25519PrivateKey) -> dict[str, Any]:
@@ -134,7 +126,7 @@ def read_publisher(path: Path) -> Ed25519PrivateKey:
 
 
 def _message(document: Mapping[str, Any]) -> bytes:
-    return DOMAIN + canonical([document["kind"], document["value"]])
+    return DOMAIN + canonical([document["kind"], document["value"]]).encode()
 
 
 def _verified(key: Ed25519PublicKey, told: object, message: bytes) -> bool:

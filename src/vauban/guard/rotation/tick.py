@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from vauban.guard.alerts.board import Alert, Severity
 from vauban.guard.limits.tables import attempts
 from vauban.guard.quorum.votes import Verdict
 from vauban.guard.rotation.moves import Rotation, lock
@@ -19,7 +19,6 @@ from vauban.guard.storage import Transaction
 
 SETTLED = 15.0
 """Seconds after which an attempt that was admitted has its decision, or never gets one."""
-Alert = Callable[[Transaction, str, str, dict[str, Any]], object]
 
 
 def compare(tx: Transaction, decided: bool, verdict: Verdict | None) -> None:
@@ -68,7 +67,7 @@ class Keeper:
                 severity = "critical" if used.overdue else "warning"
                 self._tell(tx, "rotation", severity, {"ensemble": entry.name, "used": round(used.share, 3), "why": used.text()})
 
-    def _tell(self, tx: Transaction, monitor: str, severity: str, evidence: dict[str, Any]) -> None:
+    def _tell(self, tx: Transaction, monitor: str, severity: Severity, evidence: dict[str, Any]) -> None:
         if self.alert is not None:
             self.alert(tx, monitor, severity, evidence)
 

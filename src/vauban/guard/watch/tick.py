@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from vauban.guard.alerts import Severity
+from vauban.guard.alerts import Alert
 from vauban.guard.storage import Store, Transaction
 from vauban.guard.watch.monitors import Monitor, Standing, counted, followed
 from vauban.guard.watch.tables import clusters, inbox, monitors
@@ -23,8 +23,6 @@ BATCH = 500
 TURN = "turn"
 """The row that says how many ticks there were."""
 INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-Alert = Callable[[Transaction, str, Severity, dict[str, Any]], int]
-"""`alerts.alert`."""
 
 
 def tick(store: Store, followers: Sequence[Monitor], alarm: float, alert: Alert) -> int:
