@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import time
 from collections.abc import Callable
@@ -11,16 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from vauban.errors import BadData, BadEndpoint, BadPlan, Missing
+from vauban.errors import BadData, BadEndpoint, BadPlan, Missing, NotGranted
 from vauban.noise import RowNoise
 from vauban.target.base import Target
 from vauban.target.http.secrets import NAME, Secrets
-from vauban.target.http.settings import Authorisation
+from vauban.target.http.settings import Authorisation, Request
+from vauban.target.http.wire import wire_of
 from vauban.threat import Access
 
 if TYPE_CHECKING:
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
 LIMITED = 429
 NOTHING = -1
 DAY = 86400.0
+WIRE = wire_of(Request(encode="png"))
 
 
 @dataclass
@@ -116,22 +115,27 @@ class Guarded(Target):
         self.name, self.effort = name or parts.netloc, Effort()
 
     def scores(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
-        """1 for what it said, 0 for the other, NaN where it said nothing, float64 (n, 2): a guard shows no scores."""
-        labels = self.labels(x)
-        known = torch.nn.functional.one_hot(labels.clamp_min(0), 2).double()
-        return torch.where((labels < 0)[:, None], torch.nan, known)
+        """None.
+
+        Raises:
+            NotGranted: always.
+        """
+        raise NotGranted(f"{self.name}: a guard shows no scores, only whether it accepted")
 
     def labels(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
         """The class that each was decided to be of, -1 where there is no answer; int64 (n,)."""
-        return torch.tensor([self._asked(png(row)) for row in self.wire(x).cpu().numpy()], dtype=torch.int64)
+        rows = self.wire(x).cpu().numpy()
+        return torch.tensor([self._asked(WIRE.packed(row).data) for row in rows], dtype=torch.int64)
 
     def wire(self, x: Tensor, clean: Tensor | None = None) -> Tensor:
-        """Pictures as a PNG of 8 bits carries them, rounded toward the clean ones so that no change grows."""
-        levels = x.detach() * 255
-        if clean is None:
-            return levels.round().clamp(0, 255) / 255
-        toward = torch.where(x >= clean, levels.add(1e-4).floor(), levels.sub(1e-4).ceil())
-        return toward.clamp(0, 255) / 255
+        """Pictures as a PNG of 8 bits carries them, rounded toward the clean ones so that no change grows.
+
+        Raises:
+            BadData: they are none.
+        """
+        if x.ndim != 4 or x.shape[1] not in (1, 3):
+            raise BadData(f"a guard takes pictures of shape (3, height, width); these are {tuple(x.shape[1:])}")
+        return WIRE.rounded(x, clean)
 
     def sha256(self) -> str:
         """Of the address: nobody sees the models behind it."""
@@ -202,17 +206,3 @@ def over_http(
 
     client = Client(url, Secrets(key).filled(key))
     return Guarded(client, authorisation, devices=devices, pace=pace, wait=wait, direct=direct, accepted=accepted, name=name)
-
-
-def png(picture: np.ndarray) -> bytes:
-    """A picture, float (3, h, w) or (1, h, w) in [0, 1], as a file.
-
-    Raises:
-        BadData: it is none.
-    """
-    if picture.ndim != 3 or picture.shape[0] not in (1, 3):
-        raise BadData(f"a guard takes pictures of shape (3, height, width); these are {picture.shape}")
-    levels = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
-    written = io.BytesIO()
-    Image.fromarray(levels.transpose(1, 2, 0) if len(levels) == 3 else levels[0]).save(written, "PNG")
-    return written.getvalue()
