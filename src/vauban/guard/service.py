@@ -170,17 +170,17 @@ class Guard:
         """Write the decision with its record, or make none."""
         seen, shadow = self.watch.look(self.watch.pick(picture.pixels)), self.fleet.shadow(picture)
         with self.store.write() as tx:
-            recall = self.watch.recall(tx, seen, admitted)
+            now, recall = tx.now(), self.watch.recall(tx, seen, admitted)
             accept = verdict.accept and not recall.objects
             scores = {v.model: v.quantised for v in verdict.votes if v.quantised is not None}
             votes = {v.model: v.accept for v in verdict.votes}
-            self.admission.settle(tx, admitted, accept, scores, votes, recall.flags, time.perf_counter() - began)
+            self.admission.settle(tx, admitted, accept, scores, votes, recall.flags, time.perf_counter() - began, now)
             self.watch.record(tx, admitted, seen, recall, verdict)
             compare(tx, verdict.accept, shadow)
             self.ledger.append(tx, "decision", {
                 "attempt": admitted.attempt, "session": admitted.session, "seq": admitted.seq, "party": admitted.party, "device": admitted.device,
                 "accept": accept, "ensemble": admitted.ensemble, "scores": scores, "flags": list(recall.flags), "image": seen.digest,
-            })  # fmt: skip
+            }, now)  # fmt: skip
         for flag in recall.flags:
             self.metrics.flagged(flag)
         for model in verdict.missing:

@@ -33,7 +33,13 @@ return 1
 
 
 class Throttle(Protocol):
-    """Says whether one more is let through."""
+    """Says whether one more is let through.
+
+    Attributes:
+        waits: whether it asks somebody else, and so is asked in a thread.
+    """
+
+    waits: bool
 
     def passes(self, key: str) -> bool:
         """Count one more of this key, if there is room for it."""
@@ -47,6 +53,8 @@ class Local:
         count, window: at most so many in any window of so many seconds.
         clock: seconds that only go forward.
     """
+
+    waits = False
 
     def __init__(self, count: int, window: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.count, self.window, self.clock = count, window, clock
@@ -80,6 +88,8 @@ class Shared:
         config: `[burst]`.
         clock: seconds that only go forward.
     """
+
+    waits = True
 
     def __init__(self, redis: Any, config: Burst, clock: Callable[[], float] = time.monotonic) -> None:
         self.redis, self.config, self.clock = redis, config, clock

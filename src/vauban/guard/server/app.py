@@ -140,7 +140,8 @@ def _device(app: FastAPI, guard: Guard) -> None:
         network = guard.network(request.client.host if request.client else "", request.headers.getlist("x-forwarded-for"))
         asked = Asked(_bare(token), nonce, int(timestamp), signature, network)
         try:
-            await door.work(partial(guard.throttle, asked.network))
+            calm = partial(guard.throttle, asked.network)
+            await door.work(calm) if guard.burst.waits else calm()
             body = await body_of(request, listen.body, listen.body_timeout)
             arrived(request)
             accept = await door.work(partial(guard.attempt, asked.of(body, sha256(body).hexdigest())))

@@ -129,10 +129,12 @@ class Admission:
         votes: Mapping[str, bool | None],
         flags: Sequence[str],
         seconds: float,
+        at: float | None = None,
     ) -> bool:
         """Write a decision; a rejection may lock the device.
 
         Args:
+            at: seconds since 1970, where `tx.now()` was read already.
             scores: of each model, quantised log-odds.
             votes: of each model; None for one that had none.
             flags: what was noticed.
@@ -144,7 +146,7 @@ class Admission:
         Raises:
             GuardDown: it comes too late, or again: there is no decision.
         """
-        now = tx.now()
+        now = tx.now() if at is None else at
         told = {"scores": _json(scores), "votes": _json(votes), "flags": _json(list(flags)), "seconds": seconds}
         self._decided(tx, admitted, now, {"state": "decided", "accept": accept, **told})
         if accept:

@@ -26,8 +26,8 @@ SCHEMA = "1"
 meta = Table("meta", METADATA, Column("name", String(64), primary_key=True), Column("value", String, nullable=False), Column("at", Float))
 Clock = Callable[[Connection], float]
 _NOW = {
-    "sqlite": text("SELECT (julianday('now') - 2440587.5) * 86400.0"),
-    "postgresql": text("SELECT EXTRACT(EPOCH FROM clock_timestamp())"),
+    "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
+    "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
 }
 
 
@@ -145,7 +145,7 @@ class Store:
         self.engine.dispose()
 
     def _now(self, connection: Connection) -> float:
-        told = self.clock(connection) if self.clock else connection.execute(_NOW[self.engine.dialect.name]).scalar_one()
+        told = self.clock(connection) if self.clock else connection.exec_driver_sql(_NOW[self.engine.dialect.name]).scalar_one()
         return self._steady.checked(float(told))
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import bindparam, select
+from sqlalchemy import BigInteger, ColumnElement, Select, Text, bindparam, cast, func, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import JSONB
 
 from vauban.guard.storage import Transaction
 from vauban.guard.watch.sketch import likeness
@@ -24,15 +26,19 @@ CANDIDATES = 96
 """The latest that are compared in full."""
 JOINED = 12
 """The nearest that are linked."""
-_FOUND = (
-    select(marks.c.print)
-    .where(marks.c.mark.in_(bindparam("marks", expanding=True)))
-    .distinct()
-    .order_by(marks.c.print.desc())
-    .limit(CANDIDATES)
-)
 _COLUMNS = (prints.c.id, prints.c.device, prints.c.identity, prints.c.sketch, prints.c.thumb, prints.c.cluster)
-_CANDIDATES = select(*_COLUMNS).where(prints.c.id.in_(_FOUND))
+
+
+def _candidates(wanted: ColumnElement[bool]) -> Select[Any, Any, Any, Any, Any, Any]:
+    found = select(marks.c.print).where(wanted).distinct().order_by(marks.c.print.desc()).limit(CANDIDATES)
+    return select(*_COLUMNS).where(prints.c.id.in_(found))
+
+
+_WANTED = bindparam("marks", type_=Text)
+_CANDIDATES = {  # ninety marks as one parameter: a list of so many is written out anew for every attempt
+    "sqlite": _candidates(marks.c.mark.in_(select(func.json_each(_WANTED).table_valued("value").c.value))),
+    "postgresql": _candidates(marks.c.mark.in_(select(cast(func.jsonb_array_elements_text(cast(_WANTED, JSONB)), BigInteger)))),
+}
 _ALARMED = select(clusters.c.id).where(clusters.c.id.in_(bindparam("ids", expanding=True)), clusters.c.log_e >= bindparam("bar")).limit(1)
 _VALUES = {"digest": bindparam("digest"), "at": bindparam("at")}
 _CLAIMS = {
@@ -80,7 +86,7 @@ def search(tx: Transaction, seen: Seen, claimant: Claimant, sketch_bar: float, t
         thumb_bar: one minus the cosine up to which two are near.
     """
     wanted = marks_of(seen.sketch, stored(seen.probes))
-    rows = tx.run(_CANDIDATES, {"marks": wanted}).all() if wanted else []
+    rows = tx.run(_CANDIDATES[tx.connection.dialect.name], {"marks": json.dumps(wanted)}).all() if wanted else []
     if not rows:
         return Found((), False, ())
     closeness = _closeness(rows, seen, sketch_bar, thumb_bar)

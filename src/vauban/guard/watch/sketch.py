@@ -61,11 +61,11 @@ class Sketcher:
         """
         levels = pixels.reshape(-1)
         hashes = self._hashes((levels + self.cuts) // np.uint16(STEP))
-        textured = _textured(levels)
-        few = hashes[(hashes < np.uint64(min(1.0, 4 * KEPT / hashes.size) * (2**63 - 1024))) & textured]
-        kept = np.unique(few)[:KEPT]
+        differ = np.maximum(levels[3:], levels[:-3]) - np.minimum(levels[3:], levels[:-3])
+        few = np.flatnonzero(hashes < np.uint64(min(1.0, 4 * KEPT / hashes.size) * (2**63 - 1024)))
+        kept = np.unique(hashes[few[_textured(differ, few)]])[:KEPT]
         if kept.size < KEPT:
-            kept = np.unique(hashes[textured])[:KEPT]
+            kept = np.unique(hashes[_textured(differ)])[:KEPT]
         return kept.view(np.int64)
 
     def _hashes(self, coarse: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint64]:
@@ -85,15 +85,12 @@ class Sketcher:
         return mixed
 
 
-def _textured(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Which windows have neighbouring pixels that differ."""
-    differ = np.maximum(levels[3:], levels[:-3]) - np.minimum(levels[3:], levels[:-3])
-    total = np.cumsum(differ, dtype=np.int32)
+def _textured(differ: npt.NDArray[np.uint8], few: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.bool_]:
+    """Which windows, of all or of a few by their places, have neighbouring pixels that differ, by how much each value does from the next pixel's."""
     inner = WINDOW - 3
-    found = np.empty(levels.size - WINDOW + 1, np.bool_)
-    found[0] = total[inner - 1] >= TEXTURE * inner
-    np.greater_equal(total[inner:] - total[:-inner], TEXTURE * inner, out=found[1:])
-    return found
+    windows = np.lib.stride_tricks.sliding_window_view(differ, inner)
+    total = (windows if few is None else windows[few]).sum(1, dtype=np.int32)
+    return total >= TEXTURE * inner
 
 
 def likeness(one: Hashes, others: Sequence[Hashes]) -> npt.NDArray[np.float64]:
