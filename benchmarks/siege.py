@@ -3,12 +3,13 @@
 FOLDER is what `python examples/guard/demo.py FOLDER` made: three hardened networks, signed, and synthetic faces. Each attack wants some spoofs to be
 taken for live, knows other live faces to start from, and meets in turn
 
-* the scores of one network, nothing before it;
+* one network, nothing before it: its scores for who needs them, else accept or reject;
 * accept or reject of three networks that must agree, as often as it likes;
 * the guard's limits, with a few devices, each paced so that hurry does not lock it, for at most as many days as an ensemble serves;
 * the same, and near-duplicates across devices rejected ("enforce", calibrated on other rows).
 
-Days pass in the guard's database, whose clock is moved; every attempt is one over HTTP.
+"extraction" asks about faces of its own and variations of them, trains a network on the answers, and hands in what fools that one. Days pass in the
+guard's database, whose clock is moved; every attempt is one over HTTP.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ from vauban.target.onnx import Onnx
 from vauban.target.surrogates import Own
 from vauban.threat import Access, Ball, Goal, Threat
 
-ROWS, QUESTIONS, DEVICES, DAYS = 5, 5000, 1, 90
+ROWS, QUESTIONS, DEVICES, DAYS = 10, 1000, 20, 90
+EXTRACTION = "extraction"
 FILES = ("plain.onnx", "mobile.onnx", "mixer.onnx")
 START = 1_790_000_000.0
 L2, LINF = Ball(4.0, "l2"), Ball("16/255", "linf")
@@ -65,6 +67,7 @@ ATTACKS_OF = {
     "hop-skip-jump": (L2, Access.LABEL),
     "oars-hop-skip-jump": (L2, Access.LABEL),
     "surfree": (L2, Access.LABEL),
+    EXTRACTION: (LINF, Access.LABEL),
 }
 WIDE = """
 [session]
@@ -93,7 +96,7 @@ calibration = "watch.json"
 @dataclass(frozen=True)
 class Siege:
     """One attack before one wall: how many of the rows fell, after how many questions (median of the fallen), what the guard let in and refused,
-    what was not asked because no device was free, and the device-days that were spent."""
+    what was not asked because no device was free, the device-days that were spent, and for a copy how often it says what three that agree say."""
 
     wall: str
     attack: str
@@ -105,13 +108,15 @@ class Siege:
     starved: int
     days: float
     device_days: float
+    fidelity: float = math.nan
 
     def line(self) -> list[str]:
         """For a table."""
         each = "-" if not self.fell else f"{self.questions:.0f}"
         cost = "-" if not self.device_days else f"{self.device_days:.0f} ({DEVICES} x {self.days:.0f} days)"
         broken = "-" if not self.fell or not self.device_days else f"{self.device_days / self.fell:.0f}"
-        return [self.wall, self.attack, f"{self.fell} of {self.rows}", each, cost, broken]
+        attack = self.attack if math.isnan(self.fidelity) else f"{self.attack} ({self.fidelity:.0%} the same)"
+        return [self.wall, attack, f"{self.fell} of {self.rows}", each, str(self.let_in or "-"), cost, broken]
 
 
 class Moved:
@@ -187,19 +192,24 @@ def siege(wall: str, name: str, target: Target, folder: Path, surrogate: Surroga
     theirs, kinds = rows_of(folder, "calibration")
     spoofs = x[y == 1][:ROWS]
     threat = Threat(wall, ball, goal=Goal(wanted=0, sources=(1,)), access=min(access, target.access), queries=QUESTIONS)
+    fidelity = math.nan
+    if name == EXTRACTION:
+        copy = copied(target, theirs, QUESTIONS * ROWS)
+        fidelity = float((copy.labels(x) == Agreeing([opened(folder / file) for file in FILES]).labels(x)).double().mean())
+        surrogate = Own(copy)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         o = Oracle(
             target, spoofs, torch.ones(len(spoofs), dtype=torch.int64), threat, seed=0, samples=(theirs[kinds == 0][:50], kinds[kinds == 0][:50]),
-            surrogate=surrogate if name == "transfer" else None,
+            surrogate=surrogate if name in ("transfer", EXTRACTION) else None,
         )  # fmt: skip
-        ATTACKS[name](o)
+        ATTACKS["transfer" if name == EXTRACTION else name](o)
     found, effort = o.outcome, target.effort if isinstance(target, Guarded) else Effort()
     fell = found.broken & found.eligible
     first = found.first[fell].double()
     return Siege(
         wall, name, int(found.eligible.sum()), int(fell.sum()), float(first.median()) if len(first) else math.nan, effort.attempts,
-        effort.refused, effort.starved, effort.days, DEVICES * effort.days,
+        effort.refused, effort.starved, effort.days, DEVICES * effort.days, fidelity,
     )  # fmt: skip
 
 
@@ -224,14 +234,15 @@ def walls(name: str, folder: Path) -> Iterator[Siege]:
     members = [opened(folder / file) for file in FILES]
     surrogate = trained(folder)
     if ATTACKS_OF[name][1] >= Access.SCORE:
-        yield siege("scores of one model", name, members[0], folder, surrogate)
+        yield siege("one model's scores", name, members[0], folder, surrogate)
         with guarded(folder, OFF) as target:
             try:
                 yield siege("limits", name, target, folder, surrogate)
             except NotGranted:
                 yield Siege("the guard: not granted, no scores", name, 0, 0, math.nan, 0, 0, 0, 0.0, 0.0)
         return
-    yield siege("binary answers, no limit", name, Agreeing(members), folder, surrogate)
+    yield siege("one model, no limit", name, Agreeing(members[:1]), folder, surrogate)
+    yield siege("three that agree, no limit", name, Agreeing(members), folder, surrogate)
     for wall, extra in (("limits", OFF), ("limits and similarity", ENFORCED)):
         with guarded(folder, extra) as target:
             yield siege(wall, name, target, folder, surrogate)
@@ -240,6 +251,30 @@ def walls(name: str, folder: Path) -> Iterator[Siege]:
 def opened(path: Path) -> Target:
     """A model of the guard, as a file that nobody outside has."""
     return Onnx(path, outputs="logits", name=path.stem)
+
+
+def copied(target: Target, own: Tensor, questions: int) -> Target:
+    """What can be learnt from answers: a network of the kind of the first, trained on what the target said to the attacker's own faces and to blends
+    of two of them (Orekondy et al. 2019, arXiv:1812.02766, with faces for the transfer set); questions that got no answer teach nothing."""
+    import models
+
+    draw = torch.Generator().manual_seed(0)
+    first, second = (torch.randint(len(own), (questions,), generator=draw) for _ in range(2))
+    share = torch.rand(questions, 1, 1, 1, generator=draw)
+    share[: len(own)] = 1
+    first[: len(own)] = torch.arange(len(own))[:questions]
+    x = target.wire(share * own[first] + (1 - share) * own[second])
+    y = torch.cat([target.labels(part) for part in x.split(50)])
+    x, y = x[y >= 0], y[y >= 0]
+    torch.manual_seed(0)
+    network = models.plain()
+    optimiser = torch.optim.Adam(network.parameters(), 1e-3)
+    for _ in range(20):
+        for part in torch.randperm(len(x), generator=draw).split(64):
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(network(x[part]), y[part]).backward()
+            optimiser.step()
+    return Torch(network.eval(), outputs="logits", name="copied")
 
 
 def trained(folder: Path) -> Surrogate:
@@ -273,7 +308,10 @@ def calibrated(folder: Path) -> None:
 
 def write(found: list[Siege], out: Path | None) -> None:
     """Print the table, and keep it where that is wanted."""
-    lines = ["| before | attack | spoofs that passed | questions (median) | spent | device-days each |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| before | attack | spoofs that passed | questions (median) | attempts let in | spent | device-days each |",
+        "|---|---|---|---|---|---|---|",
+    ]
     lines += [f"| {' | '.join(made.line())} |" for made in found]
     print("\n".join(lines))
     if out:

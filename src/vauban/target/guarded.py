@@ -32,10 +32,11 @@ WIRE = wire_of(Request(encode="png"))
 
 @dataclass
 class Held:
-    """A device of the attacker's, and until when it must rest."""
+    """A device of the attacker's, until when it must rest, and how often in a row it was refused."""
 
     device: Device
     until: float = 0.0
+    refusals: int = 0
 
 
 @dataclass
@@ -167,12 +168,15 @@ class Guarded(Target):
         self.effort.ended = self.clock()
         if answer.status_code == LIMITED:
             self.effort.refused += 1
-            held.until = self.clock() + float(answer.headers.get("Retry-After", 60))
+            # a device that is refused again and again is locked or blocked: it asks ever more rarely, at least once a day
+            rest = float(answer.headers.get("Retry-After", 60))
+            held.until = self.clock() + max(rest, min(DAY, rest * 2.0 ** min(held.refusals, 20)))
+            held.refusals += 1
             return None
         if answer.is_error:
             raise BadEndpoint(f"{self.name}: answered {answer.status_code}: {answer.text[:200]}")
         self.effort.attempts += 1
-        held.until = self.clock() + self.pace
+        held.until, held.refusals = self.clock() + self.pace, 0
         said = answer.json().get("decision") if self.direct else self.client.result(session)["decision"]
         return self.accepted if said == "accept" else 1 - self.accepted
 
