@@ -33,6 +33,7 @@ from torch import nn
 
 from benchmarks.__main__ import measured_on
 from vauban.cli.guard_init import new_key
+from vauban.errors import BadEndpoint
 from vauban.guard.client import Client, Device
 from vauban.guard.keys import make_keys, write_publisher
 from vauban.guard.quorum.calibrate import Asked, sign
@@ -211,21 +212,46 @@ class Caller:
         if answer.status_code != 202:
             raise RuntimeError(f"{answer.status_code} {answer.text}")
 
-    def whole(self, i: int) -> None:
+    def whole(self, i: int) -> httpx.Response:
         device = Device()
-        self.client.attempt(self.client.open(device), device, jpeg(10_000_000 + i))
+        return self.client.attempt(self.client.open(device), device, jpeg(10_000_000 + i))
 
 
-def soaked(pid: int, caller: Caller, seconds: float) -> tuple[float, float, int]:
-    """MiB after the first tenth of the time and at its end, and how often was asked."""
-    end, first, count = time.monotonic() + seconds, 0.0, 0
+@dataclass(frozen=True)
+class Soak:
+    """MiB after the first tenth of the time and at its end, how often was asked, and how often the answer was that it is unavailable."""
+
+    first: float
+    last: float
+    count: int
+    unavailable: int
+
+    def text(self) -> str:
+        return (
+            f"Memory: {self.first:.0f} MiB after a tenth of the soak, {self.last:.0f} MiB at its end, {self.count} sessions and attempts in "
+            f"between, of which {self.unavailable} were told that the guard is unavailable."
+        )
+
+
+def soaked(pid: int, caller: Caller, seconds: float) -> Soak:
+    """Ask and ask."""
+    end, first, count, unavailable = time.monotonic() + seconds, 0.0, 0, 0
+
+    def served(i: int) -> bool:
+        try:
+            return caller.whole(i).status_code != 503
+        except BadEndpoint as error:
+            if "503" not in str(error):
+                raise
+            return False
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
         while (left := end - time.monotonic()) > 0:
-            list(pool.map(caller.whole, range(count, count + 100)))
+            unavailable += 100 - sum(pool.map(served, range(count, count + 100)))
             count += 100
             if not first and left < 0.9 * seconds:
                 first = memory(pid)
-    return first, memory(pid), count
+    return Soak(first, memory(pid), count, unavailable)
 
 
 def main() -> None:
@@ -260,7 +286,7 @@ def main() -> None:
     write(found, grown, said.out)
 
 
-def write(found: list[Cost], grown: tuple[float, float, int] | None, out: Path | None) -> None:
+def write(found: list[Cost], grown: Soak | None, out: Path | None) -> None:
     """Print the table, and keep it where that is wanted."""
     models, bare, attempt = (found[i].cpu for i in (0, 1, 2))
     lines = ["| | requests | CPU ms each | requests a second and core, by CPU | asked a second |", "|---|---|---|---|---|"]
@@ -270,9 +296,7 @@ def write(found: list[Cost], grown: tuple[float, float, int] | None, out: Path |
         f"The guard beyond its models: {attempt - models:.2f} ms CPU an attempt (goal: at most 6); beyond the bare endpoint {attempt - bare:.2f} ms.",
     ]
     if grown:
-        lines.append(
-            f"Memory: {grown[0]:.0f} MiB after a tenth of the soak, {grown[1]:.0f} MiB at its end, {grown[2]} sessions and attempts in between."
-        )
+        lines += ["", grown.text()]
     text = "\n".join(lines)
     print(text)
     if out:

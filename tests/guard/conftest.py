@@ -3,40 +3,29 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from servers import as_user, free_port, start, until
+from servers import NEEDED, free_port, new_database, postgres, until
 
 from vauban.guard.keys import Keys, make_keys
 from vauban.guard.storage import Store
-
-NEEDED = "apt-get install postgresql redis-server"
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[tuple[Path, int, Path]]:
     """The folder of PostgreSQL's programs, the port and the data folder of a server that the tests started."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not programs:
-        pytest.skip(f"PostgreSQL is not installed: {NEEDED}")
-    # not in pytest's own folder, which every pytest that begins closes to other users
-    binaries, folder, port = programs[-1], Path(tempfile.mkdtemp(prefix="vauban-postgres-")), free_port()
-    data = folder / "data"
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres")
-    subprocess.run(as_user(str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "vauban", "-N"), check=True, capture_output=True)
-    start(binaries, data, port)
-    yield binaries, port, data
-    subprocess.run(as_user(str(binaries / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"), check=False, capture_output=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(postgres())
+        except FileNotFoundError as error:
+            pytest.skip(str(error))
+        yield server
 
 
 MADE = itertools.count(1)
@@ -45,10 +34,7 @@ MADE = itertools.count(1)
 @pytest.fixture
 def postgres_url(postgres_server: tuple[Path, int, Path]) -> str:
     """A new, empty database."""
-    binaries, port, _ = postgres_server
-    name = f"guard{next(MADE)}"
-    subprocess.run([str(binaries / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "vauban", name], check=True, capture_output=True)
-    return f"postgresql+psycopg://vauban@127.0.0.1:{port}/{name}"
+    return new_database(postgres_server, f"guard{next(MADE)}")
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+NEEDED = "apt-get install postgresql redis-server"
 
 
 def free_port() -> int:
@@ -37,3 +42,35 @@ def start(binaries: Path, data: Path, port: int) -> None:
     options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1 -c max_connections=200 -c fsync=off"  # what is killed here is no machine
     command = as_user(str(binaries / "pg_ctl"), "-D", str(data), "-o", options, "-l", str(data / "log"), "-w", "start")
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@contextmanager
+def postgres() -> Iterator[tuple[Path, int, Path]]:
+    """The folder of PostgreSQL's programs, the port and the data folder of a server of our own, gone afterwards.
+
+    Raises:
+        FileNotFoundError: PostgreSQL is not installed.
+    """
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not programs:
+        raise FileNotFoundError(f"PostgreSQL is not installed: {NEEDED}")
+    # not in pytest's own folder, which every pytest that begins closes to other users
+    binaries, folder, port = programs[-1], Path(tempfile.mkdtemp(prefix="vauban-postgres-")), free_port()
+    data = folder / "data"
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres")
+    subprocess.run(as_user(str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "vauban", "-N"), check=True, capture_output=True)
+    start(binaries, data, port)
+    try:
+        yield binaries, port, data
+    finally:
+        subprocess.run(as_user(str(binaries / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"), check=False, capture_output=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def new_database(server: tuple[Path, int, Path], name: str) -> str:
+    """The URL of a new, empty database."""
+    binaries, port, _ = server
+    subprocess.run([str(binaries / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "vauban", name], check=True, capture_output=True)
+    return f"postgresql+psycopg://vauban@127.0.0.1:{port}/{name}"
