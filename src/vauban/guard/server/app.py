@@ -19,7 +19,7 @@ from vauban.guard.server.body import body_of
 from vauban.guard.server.bounded import Bounded
 from vauban.guard.server.description import ANSWERED, DESCRIBED, HAND_IN, OPENED, backend, described, device, documented
 from vauban.guard.server.door import Door
-from vauban.guard.server.problems import Problem, problem, refused
+from vauban.guard.server.problems import problem, refused
 from vauban.guard.server.shapes import SessionOpened, SessionRequest, SessionResult
 from vauban.guard.server.slots import Slots, arrived, in_slots
 from vauban.guard.service import Asked, Guard
@@ -159,6 +159,3 @@ def _bare(header: str) -> str:
     """What stands after "Bearer"."""
     kind, _, word = header.partition(" ")
     return word.strip() if kind.lower() == "bearer" else ""
-
-
-__all__ = ["Problem", "create_app"]

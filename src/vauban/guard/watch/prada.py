@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vauban.guard.watch.normality import shapiro_wilk
-
 LINE = 0.9
 LEAST = 100
 """Distances that are needed."""
@@ -48,7 +46,14 @@ def prada(vectors: npt.NDArray[np.float32], answers: npt.NDArray[np.bool_]) -> N
     found = np.concatenate([_distances(vectors[answers == answer]) for answer in (False, True)])
     if found.size:
         found = found[np.abs(found - found.mean()) <= 3 * found.std()]
-    return Normality(shapiro_wilk(found) if found.size > LEAST else None, int(found.size))
+    return Normality(_w(found) if found.size > LEAST else None, int(found.size))
+
+
+def _w(values: npt.NDArray[np.float64]) -> float:
+    """W of Shapiro and Wilk; 1 where all are the same."""
+    from scipy.stats import shapiro  # half a second to import, which only the survey needs
+
+    return 1.0 if float(np.ptp(values)) == 0 else float(shapiro(values).statistic)
 
 
 def _distances(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
