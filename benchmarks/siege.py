@@ -56,6 +56,7 @@ from vauban.threat import Access, Ball, Goal, Threat
 
 ROWS, QUESTIONS, DEVICES, DAYS = 10, 1000, 20, 90
 EXTRACTION = "extraction"
+ATTACK_OF = {EXTRACTION: "transfer"}
 FILES = ("plain.onnx", "mobile.onnx", "mixer.onnx")
 START = 1_790_000_000.0
 L2, LINF = Ball(4.0, "l2"), Ball("16/255", "linf")
@@ -95,7 +96,8 @@ calibration = "watch.json"
 
 @dataclass(frozen=True)
 class Siege:
-    """One attack before one wall: how many of the rows fell, after how many questions (median of the fallen), what the guard let in and refused,
+    """One attack before one wall: how many of the rows fell, after how many questions (median of the fallen), how near to the spoofs the nearest
+    examples of all rows are (median; none where an attack seeks no nearer ones), what the guard let in and refused,
     what was not asked because no device was free, the device-days that were spent, and for a copy how often it says what three that agree say."""
 
     wall: str
@@ -103,6 +105,7 @@ class Siege:
     rows: int
     fell: int
     questions: float
+    distance: float
     let_in: int
     refused: int
     starved: int
@@ -116,7 +119,16 @@ class Siege:
         cost = "-" if not self.device_days else f"{self.device_days:.0f} ({DEVICES} x {self.days:.0f} days)"
         broken = "-" if not self.fell or not self.device_days else f"{self.device_days / self.fell:.0f}"
         attack = self.attack if math.isnan(self.fidelity) else f"{self.attack} ({self.fidelity:.0%} the same)"
-        return [self.wall, attack, f"{self.fell} of {self.rows}", each, str(self.let_in or "-"), cost, broken]
+        return [
+            self.wall,
+            attack,
+            f"{self.fell} of {self.rows}",
+            each,
+            "-" if math.isinf(self.distance) else f"{self.distance:.2f}",
+            str(self.let_in or "-"),
+            cost,
+            broken,
+        ]
 
 
 class Moved:
@@ -203,12 +215,13 @@ def siege(wall: str, name: str, target: Target, folder: Path, surrogate: Surroga
             target, spoofs, torch.ones(len(spoofs), dtype=torch.int64), threat, seed=0, samples=(theirs[kinds == 0][:50], kinds[kinds == 0][:50]),
             surrogate=surrogate if name in ("transfer", EXTRACTION) else None,
         )  # fmt: skip
-        ATTACKS["transfer" if name == EXTRACTION else name](o)
+        ATTACKS[ATTACK_OF.get(name, name)](o)
     found, effort = o.outcome, target.effort if isinstance(target, Guarded) else Effort()
     fell = found.broken & found.eligible
     first = found.first[fell].double()
+    near = float(found.distance[found.eligible].median()) if ATTACKS[ATTACK_OF.get(name, name)].facts.minimal else math.inf
     return Siege(
-        wall, name, int(found.eligible.sum()), int(fell.sum()), float(first.median()) if len(first) else math.nan, effort.attempts,
+        wall, name, int(found.eligible.sum()), int(fell.sum()), float(first.median()) if len(first) else math.nan, near, effort.attempts,
         effort.refused, effort.starved, effort.days, DEVICES * effort.days, fidelity,
     )  # fmt: skip
 
@@ -239,7 +252,7 @@ def walls(name: str, folder: Path) -> Iterator[Siege]:
             try:
                 yield siege("limits", name, target, folder, surrogate)
             except NotGranted:
-                yield Siege("the guard: not granted, no scores", name, 0, 0, math.nan, 0, 0, 0, 0.0, 0.0)
+                yield Siege("the guard: not granted, no scores", name, 0, 0, math.nan, math.inf, 0, 0, 0, 0.0, 0.0)
         return
     yield siege("one model, no limit", name, Agreeing(members[:1]), folder, surrogate)
     yield siege("three that agree, no limit", name, Agreeing(members), folder, surrogate)
@@ -301,7 +314,7 @@ def calibrated(folder: Path) -> None:
             "--history",
             "1000",
             "--out",
-            "service/watch.json",
+            "|---|---|---|---|---|---|---|---|",
         ]
         subprocess.run([sys.executable, "-m", "vauban.cli", *command], cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
@@ -309,7 +322,7 @@ def calibrated(folder: Path) -> None:
 def write(found: list[Siege], out: Path | None) -> None:
     """Print the table, and keep it where that is wanted."""
     lines = [
-        "| before | attack | spoofs that passed | questions (median) | attempts let in | spent | device-days each |",
+        "| before | attack | spoofs that passed | questions (median) | nearest (median) | attempts let in | spent | device-days each |",
         "|---|---|---|---|---|---|---|",
     ]
     lines += [f"| {' | '.join(made.line())} |" for made in found]
@@ -317,7 +330,8 @@ def write(found: list[Siege], out: Path | None) -> None:
     if out:
         told = f"{ROWS} spoofs, {QUESTIONS} questions each at most, {DEVICES} devices, {DAYS} days; L-infinity 16/255 or L2 4.0 of 32 x 32 x 3."
         out.write_text("\n".join(["# What the guard costs an attacker", "", measured_on(), "", told, "", *lines, ""]), encoding="utf-8")
-        out.with_suffix(".jsonl").write_text("".join(json.dumps(asdict(made)) + "\n" for made in found), encoding="utf-8")
+        plain = [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(made).items()} for made in found]
+        out.with_suffix(".jsonl").write_text("".join(json.dumps(line) + "\n" for line in plain), encoding="utf-8")
 
 
 if __name__ == "__main__":
