@@ -55,7 +55,7 @@ from vauban.target.surrogates import Own
 from vauban.threat import Access, Ball, Goal, Threat
 
 ROWS, QUESTIONS, DEVICES, DAYS = 10, 1000, 20, 90
-EXTRACTION = "extraction"
+EXTRACTION, RESERVED = "extraction", 2
 ATTACK_OF = {EXTRACTION: "transfer"}
 FILES = ("plain.onnx", "mobile.onnx", "mixer.onnx")
 START = 1_790_000_000.0
@@ -206,7 +206,12 @@ def siege(wall: str, name: str, target: Target, folder: Path, surrogate: Surroga
     threat = Threat(wall, ball, goal=Goal(wanted=0, sources=(1,)), access=min(access, target.access), queries=QUESTIONS)
     fidelity = math.nan
     if name == EXTRACTION:
+        kept = target.hands[-RESERVED:] if isinstance(target, Guarded) else []
+        if isinstance(target, Guarded):  # some devices are kept to hand in what comes of it
+            target.hands = target.hands[:-RESERVED]
         copy = copied(target, theirs, QUESTIONS * ROWS)
+        if isinstance(target, Guarded):
+            target.hands = kept
         fidelity = float((copy.labels(x) == Agreeing([opened(folder / file) for file in FILES]).labels(x)).double().mean())
         surrogate = Own(copy)
     with warnings.catch_warnings():
@@ -239,7 +244,8 @@ def main() -> None:
         for made in walls(name, folder):
             found.append(made)
             print(" | ".join(made.line()), flush=True)
-    write(found, said.out)
+            if said.out:
+                write(found, said.out)
 
 
 def walls(name: str, folder: Path) -> Iterator[Siege]:
@@ -319,19 +325,23 @@ def calibrated(folder: Path) -> None:
         subprocess.run([sys.executable, "-m", "vauban.cli", *command], cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
-def write(found: list[Siege], out: Path | None) -> None:
-    """Print the table, and keep it where that is wanted."""
-    lines = [
-        "| before | attack | spoofs that passed | questions (median) | nearest (median) | attempts let in | spent | device-days each |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [f"| {' | '.join(made.line())} |" for made in found]
-    print("\n".join(lines))
-    if out:
-        told = f"{ROWS} spoofs, {QUESTIONS} questions each at most, {DEVICES} devices, {DAYS} days; L-infinity 16/255 or L2 4.0 of 32 x 32 x 3."
-        out.write_text("\n".join(["# What the guard costs an attacker", "", measured_on(), "", told, "", *lines, ""]), encoding="utf-8")
-        plain = [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(made).items()} for made in found]
-        out.with_suffix(".jsonl").write_text("".join(json.dumps(line) + "\n" for line in plain), encoding="utf-8")
+def write(found: list[Siege], out: Path) -> None:
+    """Keep what was found so far."""
+    heads = (
+        "before",
+        "attack",
+        "spoofs that passed",
+        "questions (median)",
+        "nearest (median)",
+        "attempts let in",
+        "spent",
+        "device-days each",
+    )
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *(f"| {' | '.join(made.line())} |" for made in found)]
+    told = f"{ROWS} spoofs, {QUESTIONS} questions each at most, {DEVICES} devices, {DAYS} days; L-infinity 16/255 or L2 4.0 of 32 x 32 x 3."
+    out.write_text("\n".join(["# What the guard costs an attacker", "", measured_on(), "", told, "", *lines, ""]), encoding="utf-8")
+    plain = [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(made).items()} for made in found]
+    out.with_suffix(".jsonl").write_text("".join(json.dumps(line) + "\n" for line in plain), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ class Spec:
 
 
 SPECS = {
-    "pgd-7": Spec(lambda: find("adversarial").bind(), PGD_7, Recipe(8, batch=100, lr=2e-3, weight_decay=0.0, keep="last")),
+    "pgd-7": Spec(lambda: find("adversarial").bind(), PGD_7, Recipe(8, batch=100, lr=4e-3, weight_decay=0.0, keep="last")),
     "best": Spec(lambda: find("trades").bind(beta=3.0, steps=7, step=0.36), PGD_7, Recipe(12, batch=100, lr=4e-3, weight_decay=0.0)),
 }
 
