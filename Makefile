@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 SOURCES := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-guard servers test test-slow lint types docs docs-pages schema bench clean
+.PHONY: help demo demo-guard servers checks test test-slow lint site types docs docs-pages schema bench clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,8 +37,11 @@ demo-guard: $(VENV)/.guard  ## harden three small models, serve them behind the 
 servers:
 	@./tests/servers.sh
 
-test: $(VENV)/.dev servers lint types  ## everything but what is marked slow
-	$(BIN)/mkdocs build --strict --quiet --site-dir site
+# two at a time: packages are installed beside the servers, and types are checked beside what the pages say
+checks: servers lint site types
+
+test:  ## everything but what is marked slow
+	@$(MAKE) --no-print-directory -j2 checks
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
 test-slow: $(VENV)/.dev servers  ## what is marked slow
@@ -51,6 +54,9 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+site: $(VENV)/.dev
+	$(BIN)/mkdocs build --strict --quiet --site-dir site
 
 docs-pages: $(VENV)/.dev  ## write the generated pages anew
 	$(BIN)/python docs/generate.py
