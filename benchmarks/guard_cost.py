@@ -33,7 +33,7 @@ from torch import nn
 
 from benchmarks.__main__ import measured_on
 from vauban.cli.guard_init import new_key
-from vauban.errors import BadEndpoint
+from vauban.errors import GuardDown
 from vauban.guard.client import Client, Device
 from vauban.guard.keys import make_keys, write_publisher
 from vauban.guard.quorum.calibrate import Asked, sign
@@ -240,9 +240,7 @@ def soaked(pid: int, caller: Caller, seconds: float) -> Soak:
     def served(i: int) -> bool:
         try:
             return caller.whole(i).status_code != 503
-        except BadEndpoint as error:
-            if "503" not in str(error):
-                raise
+        except GuardDown:
             return False
 
     with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -30,7 +30,7 @@ from sqlalchemy import func, select
 
 from benchmarks.__main__ import measured_on
 from benchmarks.guard_cost import jpeg, prepared, running
-from vauban.errors import BadEndpoint
+from vauban.errors import GuardDown
 from vauban.guard.client import Client, Device
 from vauban.guard.ledger.chain import records
 from vauban.guard.limits.tables import attempts
@@ -93,7 +93,7 @@ def calls(urls: list[str], key: str, devices: list[str], share: int, seed: int) 
         device = Device(key=Ed25519PrivateKey.from_private_bytes(bytes.fromhex(chance.choice(devices))))
         try:
             session = chance.choice(clients).open(device)
-        except BadEndpoint:
+        except GuardDown:
             found["no session"] += 1
             continue
         for _ in range(min(SESSION, share)):

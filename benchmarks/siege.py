@@ -149,14 +149,14 @@ class Moved:
 
 
 class Agreeing(Target):
-    """Three networks that must agree, without a guard: 0 accepted, 1 rejected."""
+    """Networks that must agree, without a guard: 0 accepted, 1 rejected."""
 
     access = Access.LABEL
     outputs = "labels"
     classes = 2
 
     def __init__(self, members: list[Target]) -> None:
-        self.members, self.name, self.asked = members, "three that agree", 0
+        self.members, self.name, self.asked = members, f"{len(members)} that agree", 0
 
     def scores(self, x: Tensor, draw: RowNoise | None = None) -> Tensor:
         return torch.nn.functional.one_hot(self.labels(x), 2).double()
@@ -320,7 +320,7 @@ def calibrated(folder: Path) -> None:
             "--history",
             "1000",
             "--out",
-            "|---|---|---|---|---|---|---|---|",
+            "service/watch.json",
         ]
         subprocess.run([sys.executable, "-m", "vauban.cli", *command], cwd=folder, check=True, stdout=subprocess.DEVNULL)
 

@@ -14,10 +14,10 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from vauban.errors import BadEndpoint, Unreachable
+from vauban.errors import BadEndpoint, GuardDown, Unreachable
 from vauban.guard.sessions.devices import message
 
-ATTEMPTS = "/v1/attempts"
+ATTEMPTS, UNAVAILABLE = "/v1/attempts", 503
 KINDS = {b"\xff\xd8": "image/jpeg", b"\x89P": "image/png", b"RI": "image/webp"}
 
 
@@ -73,6 +73,7 @@ class Client:
 
     Raises (by every method):
         Unreachable: nobody answers.
+        GuardDown: the guard says that it is unavailable.
         BadEndpoint: the answer is a refusal, where one was not to be expected.
     """
 
@@ -102,6 +103,8 @@ class Client:
 
     def _asked(self, method: str, path: str, **sent: Any) -> httpx.Response:
         answer = self._sent(method, path, headers={"Authorization": f"Bearer {self.key}"}, **sent)
+        if answer.status_code == UNAVAILABLE:
+            raise GuardDown(f"{self.url} is unavailable")
         if answer.is_error:
             raise BadEndpoint(f"{self.url}{path} answered {answer.status_code}: {answer.text[:200]}")
         return answer

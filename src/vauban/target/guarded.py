@@ -6,6 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor
 
-from vauban.errors import BadData, BadEndpoint, BadPlan, Missing, NotGranted
+from vauban.errors import BadData, BadEndpoint, BadPlan, GuardDown, Missing, NotGranted
 from vauban.noise import RowNoise
 from vauban.target.base import Target
 from vauban.target.http.secrets import NAME, Secrets
@@ -22,9 +23,13 @@ from vauban.target.http.wire import wire_of
 from vauban.threat import Access
 
 if TYPE_CHECKING:
-    from vauban.guard.client import Client, Device
+    import httpx
 
-LIMITED = 429
+    from vauban.guard.client import Client, Device, Session
+
+LIMITED, UNAVAILABLE = 429, 503
+TRIES = 20
+"""How often in a row, a second apart, a guard is asked that says that it is unavailable."""
 NOTHING = -1
 DAY = 86400.0
 WIRE = wire_of(Request(encode="png"))
@@ -163,8 +168,7 @@ class Guarded(Target):
         now = self.clock()
         if math.isnan(self.effort.began):
             self.effort.began = now
-        session = self.client.open(held.device)
-        answer = self.client.attempt(session, held.device, picture)
+        session, answer = self._answered(held, picture)
         self.effort.ended = self.clock()
         if answer.status_code == LIMITED:
             self.effort.refused += 1
@@ -179,6 +183,17 @@ class Guarded(Target):
         held.until, held.refusals = self.clock() + self.pace, 0
         said = answer.json().get("decision") if self.direct else self.client.result(session)["decision"]
         return self.accepted if said == "accept" else 1 - self.accepted
+
+    def _answered(self, held: Held, picture: bytes) -> tuple[Session, httpx.Response]:
+        """A session, and what was said to an attempt in it."""
+        for _ in range(TRIES):
+            with suppress(GuardDown):
+                session = self.client.open(held.device)
+                answer = self.client.attempt(session, held.device, picture)
+                if answer.status_code != UNAVAILABLE:
+                    return session, answer
+            time.sleep(1)
+        raise BadEndpoint(f"{self.name}: unavailable {TRIES} times in a row")
 
 
 def over_http(
