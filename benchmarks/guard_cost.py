@@ -144,6 +144,17 @@ def running(*command: str) -> Iterator[subprocess.Popen[str]]:
         process.wait(20)
 
 
+def devices_of(guard: subprocess.Popen[str]) -> str:
+    """The address of a guard's devices, once it is ready."""
+    text = ""
+    while not text.rstrip().endswith("}"):
+        line = guard.stdout.readline() if guard.stdout else ""
+        if not line:
+            raise SystemExit(f"benchmarks: the guard did not start; it said {text!r}")
+        text += line
+    return str(json.loads(text)["devices"])
+
+
 def family(pid: int) -> list[int]:
     """A process and all below it."""
     children = Path(f"/proc/{pid}/task").glob("*/children")
@@ -274,10 +285,7 @@ def main() -> None:
             time.sleep(3)
             found.append(asked("bare FastAPI and ONNX Runtime", bare.pid, post, said.requests))
         with running("-m", "vauban.cli", "--json", "serve", str(folder / "guard.toml")) as guard:
-            text = ""
-            while not text.rstrip().endswith("}"):
-                text += guard.stdout.readline() if guard.stdout else ""
-            caller = Caller(json.loads(text)["devices"], key, said.requests + 50)
+            caller = Caller(devices_of(guard), key, said.requests + 50)
             found.append(asked("guard: an attempt", guard.pid, caller.attempt, said.requests))
             found.append(asked("guard: a session and an attempt", guard.pid, caller.whole, said.requests))
             grown = soaked(guard.pid, caller, said.soak) if said.soak else None

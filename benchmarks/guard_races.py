@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import func, select
 
 from benchmarks.__main__ import measured_on
-from benchmarks.guard_cost import jpeg, prepared, running
+from benchmarks.guard_cost import devices_of, jpeg, prepared, running
 from vauban.errors import GuardDown
 from vauban.guard.client import Client, Device
 from vauban.guard.ledger.chain import records
@@ -109,10 +109,7 @@ def nodes(folder: Path, count: int) -> Iterator[list[str]]:
         urls: list[str] = []
         for _ in range(count):
             process = stack.enter_context(running("-m", "vauban.cli", "--json", "serve", str(folder / "guard.toml")))
-            text = ""
-            while not text.rstrip().endswith("}"):
-                text += process.stdout.readline() if process.stdout else ""
-            urls.append(json.loads(text)["devices"])
+            urls.append(devices_of(process))
         time.sleep(5)  # the last of their processes are starting
         yield urls
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from servers import NEEDED, free_port, new_database, postgres, until
+from servers import NEEDED, NotInstalled, free_port, new_database, postgres, until
 
 from vauban.guard.keys import Keys, make_keys
 from vauban.guard.storage import Store
@@ -23,7 +23,7 @@ def postgres_server() -> Iterator[tuple[Path, int, Path]]:
     with ExitStack() as stack:
         try:
             server = stack.enter_context(postgres())
-        except FileNotFoundError as error:
+        except NotInstalled as error:
             pytest.skip(str(error))
         yield server
 

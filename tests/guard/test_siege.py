@@ -15,7 +15,7 @@ from whole_guards import FAST, Home, home, served
 
 from vauban.attacks import boundary, rays, square
 from vauban.doors import Oracle
-from vauban.errors import BadPlan, NotAuthorised, NotGranted
+from vauban.errors import BadData, BadPlan, NotAuthorised, NotGranted
 from vauban.guard.client import Client
 from vauban.guard.storage import Store
 from vauban.target.guarded import Guarded, over_http
@@ -73,6 +73,26 @@ def test_devices_times_days_is_what_an_attack_costs(tmp_path: Path) -> None:
     asked = target.effort.attempts
     assert asked <= 10 * 2 * (int(target.effort.days) + 1)
     assert asked >= 10 * 2 * int(target.effort.days), "no device rested longer than it had to"
+
+
+def test_a_device_that_stays_locked_is_tried_ever_more_rarely_and_a_day_at_most(tmp_path: Path) -> None:
+    clock = Clock(days=20)
+    at = home(tmp_path, DIRECT.replace("fails = 1000", 'fails = 3\nlock = "1h"\nlocks = 2'))
+    with served(at, Store(f"sqlite:///{tmp_path / 'guard.db'}", clock=clock, steady=None)) as (_, client):
+        target = Guarded(client, ALLOWED, devices=1, pace=0, wait=clock.wait, clock=clock)
+        labels = [int(target.labels(SPOOFS[:1] + k / 1000)) for k in range(10)]
+        rests = target.hands[0].refusals
+    assert labels[-1] == -1 and target.effort.attempts < 10
+    assert 3 <= target.effort.refused <= 40, "an hour apart they would be hundreds"
+    assert rests > 0
+
+
+def test_no_scores_and_pictures_alone(tmp_path: Path) -> None:
+    target = Guarded(Client("http://127.0.0.1:9", "k"), ALLOWED)
+    with pytest.raises(NotGranted, match="shows no scores"):
+        target.scores(SPOOFS)
+    with pytest.raises(BadData, match="takes pictures"):
+        target.wire(torch.zeros(2, 5))
 
 
 def test_an_attacker_with_no_patience_keeps_what_it_has(tmp_path: Path) -> None:

@@ -15,6 +15,10 @@ from pathlib import Path
 NEEDED = "apt-get install postgresql redis-server"
 
 
+class NotInstalled(Exception):
+    """A server's programs are not on this machine."""
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 that nothing listens on."""
     with socket.socket() as s:
@@ -49,11 +53,11 @@ def postgres() -> Iterator[tuple[Path, int, Path]]:
     """The folder of PostgreSQL's programs, the port and the data folder of a server of our own, gone afterwards.
 
     Raises:
-        FileNotFoundError: PostgreSQL is not installed.
+        NotInstalled: PostgreSQL is not.
     """
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs:
-        raise FileNotFoundError(f"PostgreSQL is not installed: {NEEDED}")
+        raise NotInstalled(f"PostgreSQL is not installed: {NEEDED}")
     # not in pytest's own folder, which every pytest that begins closes to other users
     binaries, folder, port = programs[-1], Path(tempfile.mkdtemp(prefix="vauban-postgres-")), free_port()
     data = folder / "data"
@@ -65,7 +69,6 @@ def postgres() -> Iterator[tuple[Path, int, Path]]:
         yield binaries, port, data
     finally:
         subprocess.run(as_user(str(binaries / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"), check=False, capture_output=True)
-        shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -140,7 +140,7 @@ class Guarded(Target):
             BadData: they are none.
         """
         if x.ndim != 4 or x.shape[1] not in (1, 3):
-            raise BadData(f"a guard takes pictures of shape (3, height, width); these are {tuple(x.shape[1:])}")
+            raise BadData(f"a guard takes pictures of shape (1 or 3, height, width); these are {tuple(x.shape[1:])}")
         return WIRE.rounded(x, clean)
 
     def sha256(self) -> str:

@@ -13,7 +13,7 @@ from vauban.attacks import ATTACKS, Attack, capgd, leaf_tuple, moeva
 from vauban.attacks.suites import suite
 from vauban.doors import Oracle
 from vauban.errors import BadData, BadPlan
-from vauban.target import Sklearn, Torch, Trees
+from vauban.target import Own, Sklearn, Torch, Trees
 from vauban.threat import Access, Ball, Feature, Features, Threat
 
 torch.set_num_threads(1)
@@ -71,6 +71,18 @@ def legal(x: Tensor, clean: Tensor, relations: tuple[str, ...] = RELATIONS) -> T
 
 
 RISK = (1.0, 1.0, 0.0, -1.5, 0.5, 0.5, 0.3, 0.0)
+
+
+def test_what_a_model_of_the_attackers_own_finds_is_handed_in_repaired() -> None:
+    model, x = Score(*RISK, bias=0.0), table()
+    y = model(x).argmax(1)
+    own = Own(Torch(model, outputs="logits"))
+    threat = Threat("t", Features(COLUMNS, 0.3, "linf", RELATIONS), access=Access.LABEL)
+    o = Oracle(Torch(model, outputs="logits"), x, y, threat, surrogate=own)
+    capgd(o)
+    found = o.outcome
+    assert found.broken[y == 0].float().mean() > 0.9
+    assert legal(found.best[found.broken], x[found.broken]).all()
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])

@@ -19,8 +19,8 @@ Ask = Callable[[Tensor], tuple[Tensor, Tensor]]
 """What is climbed: points (n, *shape) of the rows in view, to their values (n,) and gradients (n, *shape)."""
 
 
-def climb(o: Oracle, ask: Ask, steps: int, x: Tensor) -> None:
-    """One run from the points x (n, *shape) of the ball: x+ = P(x + a (z - x) + (1 - a) (x - x-)), z = P(x + eta g).
+def climb(o: Oracle, ask: Ask, steps: int, x: Tensor) -> Tensor:
+    """One run from the points x (n, *shape) of the ball: x+ = P(x + a (z - x) + (1 - a) (x - x-)), z = P(x + eta g); its best points, (n, *shape).
 
     As published: the first step is twice the radius; g is the sign of the gradient, or the gradient over its norm; in L2, P shrinks the
     change to the radius and then clamps it to the box. The first period counts a rise over the start, as the paper has it and the authors'
@@ -45,4 +45,4 @@ def climb(o: Oracle, ask: Ask, steps: int, x: Tensor) -> None:
         z = o.project(o.steepest(gradient, s.x, s.eta).add_(s.x))
         rest = 1 - MOMENTUM if k else 0.0
         s.x, s.before = o.project(z.mul_(1 - rest).add_(s.x, alpha=2 * rest).sub_(s.before, alpha=rest)), s.x
-    o.hand_in(s.best)
+    return s.best

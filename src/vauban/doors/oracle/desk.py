@@ -62,13 +62,13 @@ class Batch(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """Scores of the target (m, classes), values (m, *trailing) and gradients (m, *trailing, *shape), as far as they were wanted; and what
-    a surrogate says about having fooled, bool (m,), where the target was not asked."""
+    """Scores of the target (m, classes), values (m, *trailing) and gradients (m, *trailing, *shape), as far as they were wanted; and by how much
+    a surrogate is fooled, (m,), where the target was not asked."""
 
     z: Tensor | None
     value: Tensor | None
     gradient: Tensor | None
-    believed: Tensor | None
+    margin: Tensor | None
 
 
 class Desk:
@@ -129,11 +129,11 @@ class Desk:
             return self._part(batch, q, s, draws)
 
         m = batch.v.shape[0]
-        z, value, gradient, believed = self.chunks.run(m, part)
+        z, value, gradient, margin = self.chunks.run(m, part)
         self._count(attempt, m, q)
         if gradient is not None and not math.isfinite(float(gradient.sum())):
             gradient = self._finite(view, batch.rows, gradient)
-        return Reply(z, value, gradient, believed)
+        return Reply(z, value, gradient, margin)
 
     def _part(self, batch: Batch, q: Question, s: slice, draws: RowNoise | None) -> tuple[Tensor | None, ...]:
         whole = s.stop - s.start == batch.v.shape[0]
@@ -146,7 +146,7 @@ class Desk:
         soft, value, gradient = self._differentiated(x, v, aim, q.loss or Aim.cross_entropy, draw)
         if q.truth:
             return self._truth(x, v, soft, aim, draw), value, gradient, None
-        return None, value, gradient, aim.margin(soft) > 0 if q.believe else None
+        return None, value, gradient, aim.margin(soft) if q.believe else None
 
     def _seen(self, x: Tensor, v: Tensor, draw: RowNoise | None, *, truth: bool) -> Tensor:
         """Scores without a gradient, of the target or of the attacker's surrogate."""

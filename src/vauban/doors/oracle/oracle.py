@@ -11,6 +11,7 @@ from torch import Tensor
 from vauban.bounds import certify
 from vauban.bounds.limits import Level
 from vauban.doors.oracle.aim import Aim, Loss
+from vauban.doors.oracle.belief import believe, no_belief
 from vauban.doors.oracle.book import Kind, Outcome
 from vauban.doors.oracle.desk import Batch, Question, Reply, scattered
 from vauban.doors.oracle.stage import INF, Stage
@@ -169,7 +170,8 @@ class Oracle(Stage):
         return self._gradient(v, loss, where)[1:]
 
     def explore(self, v: Tensor, loss: Loss = Aim.cross_entropy, where: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """`ascend`, and whether it fooled the target (as far as the attacker can see: by the surrogate, if that is all it has)."""
+        """`ascend`, and whether it fooled the target (as far as the attacker can see: by the surrogate, if that is all it has; then one of the
+        points that did is handed in at the end, which costs a question)."""
         fooled, value, gradient = self._gradient(v, loss, where, believe=True)
         return value, gradient, fooled
 
@@ -187,38 +189,48 @@ class Oracle(Stage):
         self.hand_in(v)
         return value
 
+    @property
+    def judged(self) -> bool:
+        """Whether the target answers where gradients are taken; else the attacker has only a surrogate of its own to go by."""
+        return self._asks_target()
+
     def hand_in(self, v: Tensor, where: Tensor | None = None) -> None:
-        """Hand in the end of a run whose points the target judged on the way, if it was asked; an attacker that has only a surrogate of its own
-        must say what it came to, before its rows leave."""
-        if not self._asks_target():
+        """Hand in the best points (n, *shape) of a run, of the rows that `where` marks, bool (n,).
+
+        Nothing is done where the target answered on the way and so judged them already, or where nothing is judged.
+        """
+        if self._worst is None and not self._asks_target():
             self.submit(v, where)
 
+    def finish(self, v: Tensor) -> None:
+        """Hand in the last points (n, *shape) of a search. An attacker that has only a surrogate of its own hands in what that took for a success
+        instead, and the last points only of the other rows."""
+        self._hand_in_believed()
+        seen = self._view.believed
+        self.submit(v, None if seen is None else ~seen.handed)
+
     def blocks(self) -> Iterator[None]:
+        """`Stage.blocks`; after each, what is believed is handed in."""
         for _ in super().blocks():
             yield
             self._hand_in_believed()
 
     def leave(self, done: Tensor) -> None:
+        """`Stage.leave`; what is believed of these rows is handed in before."""
         self._hand_in_believed(done)
         super().leave(done)
 
     def _hand_in_believed(self, where: Tensor | None = None) -> None:
-        """Hand in the nearest point of each row that was taken for a success by the surrogate alone, in `explore` and `jacobian`: where the
-        target answers itself, it judged them all."""
-        seen = self._view.believed
-        if seen is not None:
-            near = torch.isfinite(seen.distance)
-            self.submit(seen.end, near if where is None else near & where)
-            seen.distance = seen.distance.masked_fill(near if where is None else near & where, INF)
-
-    def _believe(self, v: Tensor, fooled: Tensor) -> None:
-        """Keep the nearest points that the surrogate takes for successes."""
+        """Hand in, once, the points that the surrogate alone took for successes, in `explore` and `jacobian`: where the target answers itself, it
+        judged them all."""
         seen = self._view.believed
         if seen is None:
-            seen = self._view.believed = self.rows(end=self.x, distance=torch.full_like(self.x.flatten(1)[:, 0], INF))
-        distance = self.ball.distance(self.x, v).to(seen.distance)
-        nearer = fooled & (distance < seen.distance)
-        seen.end, seen.distance = torch.where(per_row(nearer, v), v, seen.end), torch.where(nearer, distance, seen.distance)
+            return
+        ready = torch.isfinite(seen.distance) & ~seen.handed
+        ready = ready if where is None else ready & where
+        if bool(ready.any()):
+            seen.handed = seen.handed | ready
+            self.submit(seen.end, ready)
 
     def jacobian(self, v: Tensor, loss: Loss | None = None, columns: int = 0, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Several objectives at once, (..., n, k), and their gradients, (..., n, k, *shape): one question and k gradients a row.
@@ -233,10 +245,7 @@ class Oracle(Stage):
     ) -> tuple[Tensor, Tensor, Tensor]:
         truth = self._asks_target()
         charged = count * self.surrogate.passes if truth and self.surrogate and self.surrogate.access >= Access.GRADIENT else 0
-        reply = self._ask(Question(v, where, loss, trailing, count, truth, charged, believe, kind="gradient"))
-        if believe and not truth and self._worst is None and v.shape == self.x.shape:
-            self._believe(v, reply[0])
-        return reply
+        return self._ask(Question(v, where, loss, trailing, count, truth, charged, believe, kind="gradient"))
 
     def _asks_target(self) -> bool:
         """Whether the target answers where a gradient is taken, or only a surrogate of the attacker's own."""
@@ -271,7 +280,13 @@ class Oracle(Stage):
         if not batch.v.shape[0]:
             return self._blank(q, lead)
         reply = self.desk.run(view, batch, q, self._attempt)
-        met = self._judged(batch, reply.z) if q.truth and reply.z is not None else reply.believed
+        met = self._judged(batch, reply.z) if q.truth and reply.z is not None else None
+        if reply.margin is not None:
+            met = reply.margin > 0
+            if self._worst is None and not lead:
+                seen = view.believed = view.believed or view.register(no_belief(view.v0))
+                margin = scattered(batch, reply.margin, view.v0.new_full((len(view),), -INF))
+                believe(seen, q.v, self.ball.distance(view.v0, q.v).to(margin), margin, self.eps)
         if q.truth and self.target.refuses:
             reply = self._refused(q, lead, batch, reply)
         if batch.slot is None and reply.value is not None:

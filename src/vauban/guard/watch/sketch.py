@@ -88,9 +88,10 @@ class Sketcher:
 def _textured(differ: npt.NDArray[np.uint8], few: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.bool_]:
     """Which windows, of all or of a few by their places, have neighbouring pixels that differ, by how much each value does from the next pixel's."""
     inner = WINDOW - 3
-    windows = np.lib.stride_tricks.sliding_window_view(differ, inner)
-    total = (windows if few is None else windows[few]).sum(1, dtype=np.int32)
-    return total >= TEXTURE * inner
+    if few is not None:
+        return np.lib.stride_tricks.sliding_window_view(differ, inner)[few].sum(1, dtype=np.int32) >= TEXTURE * inner
+    total = np.concatenate([np.zeros(1, np.int32), np.cumsum(differ, dtype=np.int32)])
+    return total[inner:] - total[:-inner] >= TEXTURE * inner
 
 
 def likeness(one: Hashes, others: Sequence[Hashes]) -> npt.NDArray[np.float64]:

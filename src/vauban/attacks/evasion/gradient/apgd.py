@@ -36,7 +36,7 @@ def run(o: Oracle, loss: Loss, steps: int, *, eot: int = 1, large_eps: bool = Fa
     elif large_eps:
         raise BadPlan(f"Auto-PGD: large_eps is for L1, and threat {o.threat.name!r} allows {o.threat.perturbation.kind}; leave it out")
     else:
-        climb(o, lambda x: ascend_mean(o, x, loss, eot), steps, border_start(o))
+        o.hand_in(climb(o, lambda x: ascend_mean(o, x, loss, eot), steps, border_start(o)))
 
 
 def border_start(o: Oracle) -> Tensor:

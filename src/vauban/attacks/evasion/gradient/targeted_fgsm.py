@@ -34,7 +34,7 @@ def _chosen(o: Oracle, towards: Towards) -> Tensor:
     """The class to go for, int64 (n,)."""
     if o.aim.wanted and towards == "goal":
         return o.aim.anchor
-    z = o.look(o.x)
+    z = o.look(o.x)  # of what the gradients are taken from
     return z.masked_fill(o.aim.loses, float("inf")).argmin(1) if towards == "least-likely" else o.aim.best_winner(z)
 
 

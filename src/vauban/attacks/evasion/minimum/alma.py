@@ -49,7 +49,7 @@ def alma(o: Oracle, steps: Count = 1000) -> None:
         s.v = torch.lerp(down.square(), s.v, memory)
         s.m = memory * s.m + down / (s.v.sqrt() + 1e-8)
         s.x = o.project(s.x - per_row(rate, s.m) * s.m)
-    o.submit(s.x)
+    o.finish(s.x)
 
 
 def lead_ratio(aim: Aim, z: Tensor) -> Tensor:

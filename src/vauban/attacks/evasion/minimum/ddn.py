@@ -23,4 +23,4 @@ def ddn(o: Oracle, steps: Count = 100, gamma: Share = 0.05, radius: Positive = 1
         s.radius = s.radius * torch.where(fooled, 1 - gamma, 1 + gamma)
         d = s.x - o.x + o.steepest(gradient, s.x, cosine(i, steps, 1.0, 0.01) * o.ball.width)
         s.x = o.project(o.x + d * per_row(s.radius / norms_of_rows(d, 2.0, features).clamp_min(1e-12), d))
-    o.submit(s.x)
+    o.finish(s.x)

@@ -22,7 +22,7 @@ def fmn(o: Oracle, steps: Count = 100, step: Positive = 1.0, gamma: Share = 0.05
     # the linear estimate needs the distance to the boundary at the current point; in L0 it says nothing, and the ball starts whole
     s = o.rows(x=o.x, radius=o.x.new_full((len(o),), INF), found=torch.zeros(len(o), dtype=torch.bool, device=o.x.device))
     for i in o.steps(steps):
-        if hope and i == steps // 10 and not o.nearer:
+        if hope and i == steps // 10 and o.judged and not o.nearer:
             o.leave((o.distance > (1 + hope) * o.eps).to(s.found.device))
         value, gradient, fooled = o.explore(s.x, LOSSES[loss])
         size = norms_of_rows(s.x - o.x, p, features)
@@ -31,7 +31,7 @@ def fmn(o: Oracle, steps: Count = 100, step: Positive = 1.0, gamma: Share = 0.05
         unit = gradient / per_row(norms_of_rows(gradient, 2.0, features).clamp_min(1e-12), gradient)
         d = (s.x + unit * (cosine(i, steps, step, step / 100) * o.ball.width)).clamp(*o.limits) - o.x
         s.x = (o.x + o.ball.cut(d, s.radius, features)).clamp(*o.limits)
-    o.submit(s.x)
+    o.finish(s.x)
 
 
 def _radius(

@@ -47,4 +47,4 @@ def sigma_zero(
         x = o.project(s.x + adam_step(s, down, rate) * span)
         s.least = (s.least + torch.where(fooled, shift * rate, -shift * rate)).clamp(0, 1)
         s.x = torch.where(o.ball.together((x - o.x).abs()) < per_row(s.least, x) * span, o.x, x)
-    o.submit(s.x)
+    o.finish(s.x)

@@ -21,7 +21,8 @@ def capgd(o: Oracle, steps: Count = 10, restarts: Count = 5, loss: LossName = "c
     """
     body = table_of(o)
     for run in o.restarts(restarts):
-        climb(o, lambda x: _asked(o, body, x, LOSSES[loss], weight), steps, o.x if run == 0 else _random_row(o))
+        best = climb(o, lambda x: _asked(o, body, x, LOSSES[loss], weight), steps, o.x if run == 0 else _random_row(o))
+        o.hand_in(body.repair(o.x, best, o.limits))
 
 
 def _random_row(o: Oracle) -> Tensor:
