@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from phones import Phone, World, code_of, p256, world
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from vauban.errors import GuardDown
 from vauban.guard.limits.tables import attempts
@@ -241,3 +242,21 @@ def test_no_raw_name_of_a_device_account_network_or_session_is_in_the_database(h
         kept = "".join(str(tx.run(text(f"SELECT * FROM {name}")).all()) for name in ("sessions", "attempts", "limits", "locks"))
     for raw in ("alice", "198.51.100", opened.session_id, opened.token):
         assert raw not in kept
+
+
+@pytest.mark.parametrize("fetched", [False, True])
+def test_a_decision_that_somebody_else_wrote_into_the_database_is_never_signed(here: World, fetched: bool) -> None:
+    phone = Phone()
+    opened = here.open(phone)
+    for _ in range(3):
+        here.settle(here.tries(phone, opened), accept=False)
+    if fetched:
+        assert here.sessions.result("bank", opened.session_id).decision == "reject"
+        forged = {"status": "decided", "decision": "accept", "used": 3, "decided_at": 1.0}
+        change = update(sessions).values(outcome=json.dumps(forged))
+    else:
+        change = update(attempts).where(attempts.c.seq == 3).values(accept=True)
+    with here.store.write() as tx:
+        tx.run(change)
+    with pytest.raises(GuardDown, match="changed by somebody else"):
+        here.sessions.result("bank", opened.session_id)

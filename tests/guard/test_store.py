@@ -76,7 +76,7 @@ def test_a_url_that_is_none_is_told(url: str, said: str) -> None:
 
 
 def test_a_database_that_cannot_be_opened_is_down(tmp_path: Path) -> None:
-    with pytest.raises(GuardDown, match="unable to open"):
+    with pytest.raises(GuardDown, match="No such file"):
         Store(f"sqlite:///{tmp_path / 'no' / 'such' / 'folder.db'}").create()
 
 

@@ -65,7 +65,7 @@ def anchored(
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
+        with open(path, "a+b", opener=_private) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             last, (now, current) = _last(file, path, keys.public), look()
             if last and now - last.at < every:
@@ -81,18 +81,24 @@ def anchored(
     return read_line(line, keys.public)
 
 
+def _private(path: str, flags: int) -> int:
+    """Opens a file that, if it is new, only its owner may read."""
+    return os.open(path, flags, 0o600)
+
+
 def checkpoints(path: Path, key: Ed25519PublicKey) -> Iterator[Checkpoint | str]:
     """Every checkpoint of a file in order, or for a line that is none, and then no more, what is wrong with it.
 
     Raises:
         BadLedger: the file is not there or cannot be read.
     """
-    before, number = START, 0
+    before, number, place, whole = START, 0, 0, 0
     try:
         with path.open("rb") as file:
             for place, line in enumerate(file, 1):
                 if not _whole(line):
                     continue
+                whole += 1
                 try:
                     found = read_line(line.rstrip(b"\n"), key)
                 except BadLedger as error:
@@ -105,6 +111,8 @@ def checkpoints(path: Path, key: Ed25519PublicKey) -> Iterator[Checkpoint | str]
                 yield found
     except OSError as error:
         raise BadLedger(f"{path}: the ledger's checkpoints cannot be read: {error.strerror or error}") from error
+    if place and not whole:
+        raise BadLedger(f"{path}: is no file of checkpoints")
 
 
 def read_line(line: bytes, key: Ed25519PublicKey) -> Checkpoint:

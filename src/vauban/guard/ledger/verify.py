@@ -49,6 +49,7 @@ class Checked:
         checkpoints: that were read and are in order.
         newest: when the newest of them was signed, in seconds since 1970; of rows after it only the database's own count is known.
         faults: the first of each chain and of each file; none when all is well.
+        told: how many rows tell of checkpoints, whether a file of them was given or not.
     """
 
     rows: int
@@ -56,6 +57,7 @@ class Checked:
     checkpoints: int
     newest: float | None
     faults: tuple[Fault, ...]
+    told: int = 0
 
     @property
     def holds(self) -> bool:
@@ -84,14 +86,15 @@ def verify(store: Store, keys: Keys, anchors: Sequence[Path] = ()) -> Checked:
     signed, faults = _signed(anchors, keys.public)
     known = {c.digest for c in signed} if anchors else None
     chains: dict[str, int] = {}
+    told = 0
     for node in sorted({*counted, *stored, *(n for c in signed for n in c.heads)}):
         expected = {seq: (mac, c.number) for c in signed for n, (seq, mac) in c.heads.items() if n == node and seq}
         walk = _Walk(store, keys.ledger, node, expected, known)
         fault = walk.to(*counted.get(node, (0, b"")), stored.get(node, (1, 0)))
-        chains[node] = walk.seq
+        chains[node], told = walk.seq, told + walk.told
         faults += [fault] if fault else []
     newest = max((c.at for c in signed), default=None)
-    return Checked(sum(chains.values()), chains, len(signed), newest, tuple(faults))
+    return Checked(sum(chains.values()), chains, len(signed), newest, tuple(faults), told)
 
 
 def _signed(anchors: Sequence[Path], key: Ed25519PublicKey) -> tuple[list[Checkpoint], list[Fault]]:
@@ -124,7 +127,7 @@ class _Walk:
 
     def __init__(self, store: Store, key: bytes, node: str, expected: dict[int, tuple[str, int]], known: set[str] | None) -> None:
         self.store, self.key, self.node, self.expected, self.known = store, key, node, expected, known
-        self.seq, self.mac = 0, genesis(key, node)
+        self.seq, self.mac, self.told = 0, genesis(key, node), 0
 
     def to(self, counted: int, mac: bytes, stored: tuple[int, int]) -> Fault | None:
         """Walk to the end of the chain, or to the first row that is wrong."""
@@ -139,7 +142,7 @@ class _Walk:
                 wrong = self._wrong(row)
                 if wrong:
                     return Fault(self.node, self.seq + 1, wrong)
-                self.seq, self.mac = int(row.seq), bytes(row.mac)
+                self.seq, self.mac, self.told = int(row.seq), bytes(row.mac), self.told + (row.kind == CHECKPOINT)
             if self.seq == before:
                 return Fault(self.node, self.seq + 1, self._missing(last))
         return None

@@ -27,6 +27,7 @@ attempts = Table(
     Column("votes", Text),
     Column("flags", Text),
     Column("seconds", Float),
+    Column("mac", LargeBinary(32)),  # of a decision: see sessions/seals.py
     Index("attempts_nonce", "session", "nonce", unique=True),
     Index("attempts_device", "device", "at"),
     Index("attempts_decided", "decided_at"),

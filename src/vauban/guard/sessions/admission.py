@@ -20,6 +20,7 @@ from vauban.guard.limits.reserve import hold, reserve, scopes_of
 from vauban.guard.limits.tables import attempts
 from vauban.guard.refusal import Code, Refused
 from vauban.guard.sessions.devices import message, signed
+from vauban.guard.sessions.seals import seal_of_attempt
 from vauban.guard.sessions.sessions import LOST
 from vauban.guard.sessions.tables import sessions
 from vauban.guard.sessions.tokens import Bearer, Tokens, stored
@@ -82,7 +83,7 @@ _INSERT = {
 _SETTLE = (
     update(attempts)
     .where(attempts.c.id == bindparam("of"), attempts.c.state == "reserved")
-    .values({c: bindparam(f"new_{c}") for c in ("state", "accept", "decided_at", "scores", "votes", "flags", "seconds")})
+    .values({c: bindparam(f"new_{c}") for c in ("state", "accept", "decided_at", "scores", "votes", "flags", "seconds", "mac")})
 )
 _END = update(sessions).where(sessions.c.id == bindparam("of"), sessions.c.ended.is_(None)).values(ended=bindparam("end"))
 
@@ -148,7 +149,8 @@ class Admission:
         """
         now = tx.now() if at is None else at
         told = {"scores": _json(scores), "votes": _json(votes), "flags": _json(list(flags)), "seconds": seconds}
-        self._decided(tx, admitted, now, {"state": "decided", "accept": accept, **told})
+        mac = seal_of_attempt(self.keys.ledger, admitted.attempt, admitted.session, accept, now)
+        self._decided(tx, admitted, now, {"state": "decided", "accept": accept, **told, "mac": mac})
         if accept:
             if self.config.session.mode == "direct":  # its device knows; otherwise a further attempt must not show it
                 tx.run(_END, {"of": admitted.session, "end": now})
@@ -161,7 +163,7 @@ class Admission:
         It stays spent. Nothing depends on this being called: after a minute an attempt without a decision counts as one that failed.
         """
         with self.store.write() as tx:
-            nothing = {"accept": None, "scores": None, "votes": None, "flags": _json([why]), "seconds": None}
+            nothing = {"accept": None, "scores": None, "votes": None, "flags": _json([why]), "seconds": None, "mac": None}
             self._decided(tx, admitted, tx.now(), {"state": "failed", **nothing})
 
     def _checked(self, token: str, claim: Claim) -> Bearer:

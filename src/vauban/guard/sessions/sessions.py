@@ -18,6 +18,7 @@ from vauban.guard.limits.tables import attempts
 from vauban.guard.refusal import Code, Refused
 from vauban.guard.sessions.devices import device_key
 from vauban.guard.sessions.receipts import receipt
+from vauban.guard.sessions.seals import require_same, seal_of_attempt, seal_of_outcome
 from vauban.guard.sessions.tables import sessions
 from vauban.guard.sessions.tokens import Bearer, Tokens, stored
 from vauban.guard.storage import Store, Transaction
@@ -89,7 +90,7 @@ _INSERT = {
 _ROW = select(sessions).where(sessions.c.id == bindparam("of"))
 _HELD = _ROW.with_for_update()
 _TRIED = (
-    select(attempts.c.state, attempts.c.accept, attempts.c.at, attempts.c.decided_at)
+    select(attempts.c.id, attempts.c.state, attempts.c.accept, attempts.c.at, attempts.c.decided_at, attempts.c.mac)
     .where(attempts.c.session == bindparam("of"))
     .order_by(attempts.c.seq)
 )
@@ -148,21 +149,32 @@ class Sessions:
 
         Raises:
             Refused: NOT_FOUND, for another party's as for none.
-            GuardDown: the database.
+            GuardDown: the database; or what stands in it was not written by a guard with these keys.
         """
         with self.store.write() as tx:
             row = _mine(tx, party, session_id)
             if row["outcome"] is None:
                 now = tx.now()
-                told = _outcome(row, tx.run(_TRIED, {"of": row["id"]}).all(), now)
+                told = _outcome(row, self._genuine(tx, row["id"]), now)
                 if told["status"] != "open":
-                    tx.run(_ENDED, {"of": row["id"], "end": row["ended"] or now, "told": json.dumps(told)})
+                    kept = {**told, "seal": seal_of_outcome(self.keys.ledger, row["id"], told)}
+                    tx.run(_ENDED, {"of": row["id"], "end": row["ended"] or now, "told": json.dumps(kept)})
             else:
                 told = json.loads(row["outcome"])
+                require_same(told.pop("seal", None), seal_of_outcome(self.keys.ledger, row["id"], told), "the outcome of a session")
         found = Result(session_id=session_id, **told)
         facts = {key: value for key, value in asdict(found).items() if key != "receipt"}
         facts |= {"aud": party, "iss": self.config.name, "purpose": row["purpose"]}
         return Result(session_id=session_id, **told, receipt=receipt(self.keys.signing, facts))
+
+    def _genuine(self, tx: Transaction, session: str) -> Sequence[Any]:
+        """The attempts of a session, once their decisions are found to be the guard's own."""
+        tried = tx.run(_TRIED, {"of": session}).all()
+        for attempt in tried:
+            if attempt.accept is not None:
+                mac = seal_of_attempt(self.keys.ledger, attempt.id, session, bool(attempt.accept), attempt.decided_at)
+                require_same(None if attempt.mac is None else bytes(attempt.mac), mac, "the decision of an attempt")
+        return tried
 
     def _row(self, session: str, party: str, opening: Opening) -> dict[str, Any]:
         key = device_key(opening.device_key) if opening.device_key else ""

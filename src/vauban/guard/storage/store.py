@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, Float, MetaData, String, Table, create_engine, event, insert, select, text
@@ -22,7 +23,7 @@ PATIENCE = 0.5
 """Seconds that a statement or a lock is waited for; then the guard answers that it is unavailable."""
 JUMP = 5.0
 """Seconds by which the database's clock may leave the machine's steady one between two readings."""
-SCHEMA = "1"
+SCHEMA = "2"
 meta = Table("meta", METADATA, Column("name", String(64), primary_key=True), Column("value", String, nullable=False), Column("at", Float))
 Clock = Callable[[Connection], float]
 _NOW = {
@@ -94,6 +95,11 @@ class Store:
             GuardDown: the database cannot be reached or written.
             BadGuard: it was made by another version.
         """
+        if self.sqlite and self.engine.url.database:  # fingerprints are personal data: only the owner reads a file that is made here
+            try:
+                Path(self.engine.url.database).touch(0o600)
+            except OSError as error:
+                raise GuardDown(f"the database: {error.strerror or error}") from error
         with _told(), self.engine.begin() as connection:
             if not self.sqlite:  # of several guards that start at once one makes them
                 connection.execute(text("SELECT pg_advisory_xact_lock(86253)"))
