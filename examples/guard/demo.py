@@ -73,7 +73,7 @@ def main(folder: Path, *, quick: bool = False) -> None:
     python(folder, "train.py", *(["--epochs", "3"] if quick else []), title="Train three networks, the ordinary way")
     for name, family in FAMILIES.items():
         vauban(folder, "harden", f"{name}.toml", "--export", f"{name}.onnx", title=f"Harden the {family} network, and write it as ONNX")
-    key = signed(folder)
+    key, operator = signed(folder)
     with serving(folder) as (devices, console):
         client = Client(devices, key)
         attempts(client, folder, console)
@@ -82,7 +82,8 @@ def main(folder: Path, *, quick: bool = False) -> None:
         vauban(folder, *words, title="Hold it, as it runs, against the banking recommendation", environment=environment)
     vauban(folder, "guard", "verify-ledger", "service/guard.toml", title="Verify that no record was changed")
     print(
-        f"\nAll of it in {time.perf_counter() - began:.0f} s. Nothing runs any more; `vauban serve {folder}/service/guard.toml` starts it."
+        f"\nAll of it in {time.perf_counter() - began:.0f} s. Nothing runs any more; `vauban serve {folder}/service/guard.toml` starts it.\n"
+        f"The key of its operator, for the console: {operator}\nThe key of its backend, which opens sessions: {key}"
     )
 
 
@@ -103,8 +104,8 @@ def prepare(folder: Path, *, quick: bool) -> None:
         (folder / f"{name}.toml").write_text(TRAINING.format(name=name, rate=RATES[name], epochs=1 if quick else 5), encoding="utf-8")
 
 
-def signed(folder: Path) -> str:
-    """A guard, and the three models signed as its first ensemble; the backend's key."""
+def signed(folder: Path) -> tuple[str, str]:
+    """A guard, and the three models signed as its first ensemble; the backend's key, and the operator's."""
     print("\n=== Set up a guard\n$ vauban guard init service", flush=True)
     told = json.loads(output(folder, "--json", "guard", "init", "service"))
     file = folder / "service" / "guard.toml"
@@ -126,7 +127,7 @@ def signed(folder: Path) -> str:
         folder, "guard", "models", "bundle", "service/models/first", *manifests, "--data", "calibration.npz", "--group", "species",
         "--key", "publisher.key", title="Three models of different families, together",
     )  # fmt: skip
-    return str(told["backend"])
+    return str(told["backend"]), str(told["operator"])
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,10 +11,21 @@ from vauban.cli.edge import guarded
 from vauban.cli.output import Output
 
 if TYPE_CHECKING:
+    from vauban.guard.quorum.ensemble import Ensemble
     from vauban.guard.quorum.manifest import Errors
 
+Kind = Literal["logits", "probabilities", "logit", "probability"]
 Config = Annotated[Path, typer.Option("--config", "-c", help="The guard's file.", metavar="FILE")]
 Key = Annotated[Path, typer.Option(help="The publisher's key; `models key` makes one.", metavar="FILE")]
+Index = Annotated[
+    int | None,
+    typer.Option(
+        help='Which output is "live"; of a single number, 1 where it speaks for it. By default the number of the live class in the archive, '
+        "which is its place in `classes`; 0 for folders of images.",
+        min=0,
+        show_default=False,
+    ),
+]
 Live = Annotated[str, typer.Option(help="The class of the rows that is live: its name or number.")]
 Group = Annotated[str, typer.Option(help="The array of the archive that names each row's kind of attack.")]
 
@@ -78,11 +89,13 @@ def sign(
     name: Annotated[str, typer.Option(help="What the model is called; by default the name of the file.")] = "",
     live: Live = "live",
     group: Group = "",
-    output: Annotated[str, typer.Option(help='What the model answers: "logits", "probabilities", "logit" or "probability".')] = "logits",
-    index: Annotated[int, typer.Option(help='Which output is "live"; of a single number, 1 where it speaks for it.', min=0)] = 0,
+    output: Annotated[Kind, typer.Option(help="What the model answers; a logit or a probability is a single number.")] = "logits",
+    index: Index = None,
     mean: Annotated[str, typer.Option(help='Of each channel, such as "0.5,0.5,0.5", where the file does not normalise by itself.')] = "",
     std: Annotated[str, typer.Option(help="Of each channel, likewise.")] = "",
-    rejected: Annotated[float, typer.Option(help="The share of live attempts that may be rejected.", min=0, max=1)] = 0.05,
+    rejected: Annotated[
+        float, typer.Option(help="The share of live attempts that may be rejected; above 0, below 1.", min=0, max=1)
+    ] = 0.05,
     training: Annotated[Path | None, typer.Option(help="What `vauban harden` wrote beside the weights: evidence.", metavar="JSON")] = None,
 ) -> None:
     """Calibrate a model to its operating point, and write its signed manifest beside it.
@@ -100,13 +113,15 @@ def sign(
 
     out = Output.of(ctx)
     told: dict[str, Any] = {"kind": output, "mean": _numbers(mean), "std": _numbers(std)}
-    evidence = evidence_of(training, model) if training else None
-    asked = Asked(name or model.stem, family, index, budget=rejected, evidence=evidence, **told)
-    manifest = signed(model, read_rows(data, live, group), asked, read_publisher(key))
+    evidence, rows = evidence_of(training, model) if training else None, read_rows(data, live, group)
+    asked = Asked(name or model.stem, family, (rows.number or 0) if index is None else index, budget=rejected, evidence=evidence, **told)
+    manifest = signed(model, rows, asked, read_publisher(key))
     found = manifest.calibration
     out.write({"model": manifest.model, "threshold": manifest.threshold, "calibration": found.model_dump(mode="json")})
     out.say(f"{model.with_suffix('.json')}: model {manifest.model} accepts above {manifest.threshold:+.3f} (log-odds of live)")
     errors_told(out, found.live, found.attacks)
+    if not found.attacks:
+        out.note(f"{data} holds no attacks: what they get from model {manifest.model} was not measured")
 
 
 def bundle(
@@ -135,6 +150,25 @@ def bundle(
     out.say(f"{folder}: ensemble {made.name} ({made.id[:16]}) of {', '.join(made.families)}")
     if made.measured:
         errors_told(out, made.measured.live, made.measured.attacks)
+    for doubt in doubts_about(made):
+        out.note(doubt)
+
+
+def doubts_about(made: Ensemble) -> list[str]:
+    """What its publisher should know of a new ensemble before it serves, one sentence each."""
+    from vauban.guard.config.model import Models
+
+    found, most = made.measured, Models().rejected
+    doubts: list[str] = []
+    if found is None or not found.attacks:
+        why = "without --data" if found is None else "the rows hold no attacks"
+        doubts.append(f"{why}: what attacks get from ensemble {made.name} was not measured")
+    if found is not None and found.live.bounds[1] > most:
+        told = f"rejects up to {found.live.bounds[1]:.1%} of live rows; a successor may reject {most:.0%} by [models] rejected"
+        doubts.append(f"ensemble {made.name} {told}")
+    if len(made.manifests) == 1:
+        doubts.append(f"ensemble {made.name} is one model: what fools it is accepted; two or three of different families are recommended")
+    return doubts
 
 
 def approve(

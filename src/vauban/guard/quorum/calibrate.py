@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
 
 from vauban.errors import BadData, BadManifest
 from vauban.guard.quorum.inspection import inspect
@@ -59,7 +60,7 @@ def sign(path: Path, rows: Rows, asked: Asked, key: Ed25519PrivateKey) -> Manife
 
     Raises:
         BadManifest: the file is none that is served.
-        BadData: there are too few live rows for the budget.
+        BadData: there are too few live rows for the budget, or attacks are accepted at least as often as live rows.
     """
     content = path.read_bytes()
     inspect(content, str(path))
@@ -68,6 +69,8 @@ def sign(path: Path, rows: Rows, asked: Asked, key: Ed25519PrivateKey) -> Manife
     model = Model(Manifest.model_construct(model=asked.name, input=told[0], output=told[1]), session)
     scores = scored(model, rows)
     threshold = operating_point(scores[rows.live], asked.budget)
+    found = _calibration(scores > threshold, rows, asked.budget)
+    told_apart(found.live, found.attacks, str(path))
     value = {
         "format": 1,
         "model": asked.name,
@@ -77,7 +80,7 @@ def sign(path: Path, rows: Rows, asked: Asked, key: Ed25519PrivateKey) -> Manife
         "input": told[0].model_dump(mode="json"),
         "output": told[1].model_dump(mode="json"),
         "threshold": threshold,
-        "calibration": _calibration(scores > threshold, rows, asked.budget).model_dump(mode="json"),
+        "calibration": found.model_dump(mode="json"),
         "golden": _golden(model, rows, scores, threshold).model_dump(mode="json"),
         "evidence": dict(asked.evidence or {}),
         "made": now(),
@@ -105,16 +108,18 @@ def operating_point(live: Floats, budget: float) -> float:
         budget: in (0, 1).
 
     Raises:
-        BadData: there are too few rows, or too many without a score, to promise this.
+        BadData: the budget is out of range, there are too few rows, or too many without a score, to promise this.
 
     >>> scores = np.arange(200.0)
     >>> point = operating_point(scores, 0.05)
     >>> int((scores <= point).sum()), clopper_pearson(3, 200)[1] <= 0.05 < clopper_pearson(4, 200)[1]
     (3, True)
     """
+    if not 0 < budget < 1:
+        raise BadData(f"the share of live rows that may be rejected must be above 0 and below 1, such as 0.05; it is {budget:g}")
     allowed = allowed_of(len(live), budget)
     if allowed < 0:
-        needed = math.ceil(math.log((1 - LEVEL) / 2) / math.log1p(-budget)) if 0 < budget < 1 else 0
+        needed = math.ceil(math.log((1 - LEVEL) / 2) / math.log1p(-budget))
         raise BadData(
             f"{len(live)} live rows cannot show that at most {budget:.1%} are rejected, even if none is; {needed} or more are needed"
         )
@@ -140,6 +145,26 @@ def errors_of(accepted: np.ndarray[Any, np.dtype[np.bool_]], rows: Rows) -> tupl
     kinds = np.array(rows.kinds)
     live = _errors(~accepted[kinds == LIVE])
     return live, {str(kind): _errors(accepted[kinds == kind]) for kind in sorted(set(rows.kinds) - {LIVE})}
+
+
+def told_apart(live: Errors, attacks: Mapping[str, Errors], where: str) -> None:
+    """Refuse what accepts attacks at least as often as live rows: its classes are most likely taken for one another.
+
+    Args:
+        live: live rows, and how many of them were rejected.
+        attacks: attacks by their kind, and how many of them were accepted; where there are none, nothing is refused.
+        where: what the error calls it.
+
+    Raises:
+        BadData: it tells them the wrong way round, or not at all.
+    """
+    rows, wrong = sum(a.rows for a in attacks.values()), sum(a.wrong for a in attacks.values())
+    right = live.rows - live.wrong
+    if rows and wrong * live.rows >= right * rows:
+        raise BadData(
+            f"{where}: accepts {wrong} of {rows} attacks ({wrong / rows:.1%}) and {right} of {live.rows} live rows "
+            f"({right / max(1, live.rows):.1%}); check --index, which output is live, --live, and the order of the classes"
+        )
 
 
 def now() -> str:
@@ -178,5 +203,10 @@ def _described(session: Any, asked: Asked, where: str) -> tuple[Input, Output]:
         raise BadManifest(f"{where}: takes {[(i.name, i.shape) for i in inputs]}; one input (n, 3 or 1, height, width) is served")
     if len(outputs) != 1:
         raise BadManifest(f"{where}: has outputs {', '.join(o.name for o in outputs)}; one is served")
-    fed = Input(name=inputs[0].name, channels=shape[1], height=shape[2], width=shape[3], mean=asked.mean, std=asked.std)
-    return fed, Output(name=outputs[0].name, kind=asked.kind, live=asked.live)
+    try:
+        fed = Input(name=inputs[0].name, channels=shape[1], height=shape[2], width=shape[3], mean=asked.mean, std=asked.std)
+        return fed, Output(name=outputs[0].name, kind=asked.kind, live=asked.live)
+    except ValidationError as error:
+        first = error.errors()[0]
+        said = " ".join((".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, "))).strip()
+        raise BadManifest(f"{where}: {said}") from error

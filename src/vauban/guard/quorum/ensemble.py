@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from pydantic import Field, ValidationError
 
 from vauban.errors import BadManifest
-from vauban.guard.quorum.calibrate import LEVEL, errors_of, now, scored
+from vauban.guard.quorum.calibrate import LEVEL, errors_of, now, scored, told_apart
 from vauban.guard.quorum.manifest import KIND as MODEL
 from vauban.guard.quorum.manifest import Errors, FileName, Manifest, Name, Part, Sha256, Share, manifest_of
 from vauban.guard.quorum.model import Model, load
@@ -138,15 +138,23 @@ def bundle(
         rows: to measure what the ensemble does as one.
 
     Raises:
-        BadManifest: a model is not signed with this key, two are of one family, or the folder is there already.
+        BadManifest: a model is not signed with this key, two are of one family or the same file, or the folder is there already.
+        BadData: as one they accept attacks at least as often as live rows.
     """
     from vauban.guard.keys import key_id
 
     publishers = {key_id(key.public_key()): key.public_key()}
     told = [(path, manifest_of(opened(read_document(path), MODEL, publishers, str(path)), str(path))) for path in manifests]
     _diverse([manifest for _, manifest in told], name)
+    _different(told, name)
     if folder.exists():
         raise BadManifest(f"{folder}: is there already; an ensemble is not written over")
+    value: dict[str, Any] = {"format": 1, "ensemble": name, "made": now()}
+    if rows is not None:
+        models = [load(manifest, path.parent) for path, manifest in told]
+        found = measured(decided(models, rows, vote), rows, vote)
+        told_apart(found.live, found.attacks, f"ensemble {name!r}")
+        value["measured"] = found.model_dump(mode="json")
     folder.mkdir(parents=True)
     held: dict[str, str] = {}
     for path, manifest in told:
@@ -155,11 +163,7 @@ def bundle(
         document = read_document(path)
         write_document(folder / copied, document)
         held[copied] = digest(document["value"])
-    value: dict[str, Any] = {"format": 1, "ensemble": name, "models": held, "made": now()}
-    if rows is not None:
-        models = [load(manifest, folder) for _, manifest in told]
-        value["measured"] = measured(decided(models, rows, vote), rows, vote).model_dump(mode="json")
-    write_document(folder / FILE, signed(KIND, value, key))
+    write_document(folder / FILE, signed(KIND, {**value, "models": held}, key))
     return read_ensemble(folder, publishers)
 
 
@@ -199,3 +203,12 @@ def _diverse(manifests: Sequence[Manifest], name: str) -> None:
         twice = sorted({h for h in held if held.count(h) > 1})
         if twice:
             raise BadManifest(f"ensemble {name!r}: {twice[0]!r} is the {what} of two models; {why}")
+
+
+def _different(told: Sequence[tuple[Path, Manifest]], name: str) -> None:
+    """One file under two names votes twice, and no guard serves that."""
+    files: dict[str, Path] = {}
+    for path, manifest in told:
+        file = path.parent / manifest.file
+        if (first := files.setdefault(manifest.sha256, file)) != file:
+            raise BadManifest(f"ensemble {name!r}: {first} and {file} are byte for byte the same model; what fools one fools the other")

@@ -46,7 +46,7 @@ def opened(document: object, kind: str, publishers: Mapping[str, Ed25519PublicKe
         approvals: how many of them must have.
 
     Raises:
-        BadManifest: it is of another kind, or not signed by as many.
+        BadManifest: it is of another kind, not signed by as many, or changed after they signed it.
     """
     match document:
         case {"kind": str(found), "value": dict(value), "signatures": dict(signatures), **others} if not others:
@@ -57,6 +57,10 @@ def opened(document: object, kind: str, publishers: Mapping[str, Ed25519PublicKe
         raise BadManifest(f"{where}: is a {found!r:.40}; a {kind!r} is expected here")
     good = {name for name, told in signatures.items() if name in publishers and _verified(publishers[name], told, message)}
     if len(good) < approvals:
+        changed = sorted(signatures.keys() & publishers.keys() - good)
+        if changed and not good:
+            told = f"the signature of {', '.join(changed)}, whom this guard knows, does not fit what stands there now"
+            raise BadManifest(f"{where}: was changed after it was signed: {told}")
         held = f"; it names {', '.join(sorted(map(str, signatures)))}, known are {', '.join(publishers) or 'none'}"
         wanted = "no publisher that this guard knows has" if approvals == 1 else f"{len(good)} of the {approvals} publishers needed have"
         raise BadManifest(f"{where}: {wanted} signed it as it stands{held:.300}")
