@@ -91,9 +91,9 @@ GUARD = """# What the guard costs, and what it costs an attacker
 and ONNX Runtime, asks both over HTTP, and tells the CPU time of all their processes. `python -m benchmarks.siege FOLDER`, where FOLDER is what
 `make demo-guard` made, attacks the guard as `[target.guard]` does: through its real interface, with the days passing in its database.
 
-*Device-days each* is what was spent for each spoof that passed: devices times days. Decision-based attacks start from live faces of the attacker's own;
-a spoof that is near to one of these may pass after a handful of questions, which no limit prevents. What limits and likeness prevent is the walk along
-the boundary, which *nearest* shows: how far the nearest examples of all spoofs still are. *Attempts let in* are what the devices got before the
+*Device-days each* is what was spent for each spoof that passed: devices times days. Decision-based attacks start from live faces of the attacker's
+own; a spoof that is near to one of these may pass after a handful of questions, which no limit prevents. What limits and likeness prevent is the walk
+along the boundary, which *nearest* shows: how far the nearest examples of all spoofs still are. *Attempts let in* are what the devices got before the
 lock-out ladder blocked them: a device that is only ever rejected gets some 20 attempts, not 10 a day for 90 days, and then waits for an operator. So
 an attacker needs new devices more than days. *Extraction* says how often the copy answers as the three models do, on pictures of its own kind.
 

@@ -21,11 +21,11 @@ def command(
     key: Annotated[
         str, typer.Option(help="A relying party's API key for that; better in VAUBAN_GUARD_KEY.", envvar="VAUBAN_GUARD_KEY")
     ] = "",
-    image: Annotated[Path | None, typer.Option(help="An image to hand in instead of noise.")] = None,
+    image: Annotated[Path | None, typer.Option(help="A picture that the guard accepts, to hand in versions of instead of noise.")] = None,
 ) -> int:
     """Hold a guard against a policy: what holds, what is breached, what nobody can say, and the evidence.
 
-    Exit codes: 0 all holds, 1 something is breached, 2 something cannot be told.
+    Exit codes: 0 all holds, 1 something is breached, 2 nothing is breached but something cannot be told, or a file, address or key is wrong.
 
     \b
     vauban guard check guard.toml
@@ -34,19 +34,24 @@ def command(
     from vauban.guard.config import read_guard
     from vauban.guard.policy.banking import RECOMMENDATIONS, judge
     from vauban.guard.policy.live import live_of
-    from vauban.guard.policy.rule import exit_code
+    from vauban.guard.policy.picture import noise, picture
+    from vauban.guard.policy.reach import require_address
+    from vauban.guard.policy.rule import exit_code, verdict
 
     if policy not in POLICIES:
         raise BadGuard(f"policy {policy!r}: {nearest(policy, POLICIES)}")
     said, config = Output.of(ctx), read_guard(file)
+    handed_in = noise() if image is None else picture(image, config.listen.pixels)
+    if url:
+        require_address(url)
+        if not key:
+            raise BadGuard(f"{url} can only be asked with a relying party's key; put it into VAUBAN_GUARD_KEY")
     rulings = judge(config, live_of(config))
     if url:
         from vauban.guard.client import Client
-        from vauban.guard.policy.probe import Probe, noise
+        from vauban.guard.policy.probe import Probe
 
-        if not key:
-            raise BadGuard(f"{url} can only be asked with a relying party's key; put it into VAUBAN_GUARD_KEY")
-        rulings += Probe(Client(url, key), config, noise() if image is None else image.read_bytes()).judge()
+        rulings += Probe(Client(url, key), config, handed_in).judge()
     rulings.sort(key=lambda r: r.recommendation)
     said.write(
         [{"recommendation": r.recommendation, "question": r.question, "held": r.held.value, "evidence": r.evidence} for r in rulings]
@@ -54,4 +59,5 @@ def command(
     for number, words in RECOMMENDATIONS.items():
         said.say(f"\n{number}. {words}")
         said.table(("", "", "evidence"), [[r.held.value, r.question, r.evidence] for r in rulings if r.recommendation == number])
+    said.say(f"\n{verdict(rulings)}")
     return exit_code(rulings)

@@ -10,9 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from vauban.errors import BadGuard
 from vauban.guard.config import GuardFile
-from vauban.guard.policy.rule import Ruling
+from vauban.guard.keys import read_keys
+from vauban.guard.policy.rule import Held, Ruling
 from vauban.guard.quorum.ensemble import Ensemble
+from vauban.guard.watch.calibration import read_calibration
+from vauban.guard.watch.monitors import monitors_of
 
 RECOMMENDATIONS = {
     1: "adversarial training",
@@ -113,13 +117,30 @@ def diverse(config: GuardFile, live: Live | None) -> list[Ruling]:
 
 def monitored(config: GuardFile, live: Live | None) -> list[Ruling]:
     """5: scores are watched, and the watch is awake."""
-    watch = config.watch
-    told = f"monitors = {watch.monitors}, similarity = {watch.similarity}, anomaly = {watch.anomaly}"
-    found = [Ruling.of(5, "score distributions are monitored", watch.monitors != "off", told)]
-    asked = "the monitors read what was decided"
+    scores, asked = _followed(config), "the monitors read what was decided"
     if live is None or live.alive is None:
-        return [*found, Ruling.unable(5, asked, "the guard's database says nothing of it")]
-    return [*found, Ruling.of(5, asked, live.alive, "up to date" if live.alive else "decisions wait to be read")]
+        return [scores, Ruling.unable(5, asked, "the guard's database says nothing of it")]
+    if live.alive and scores.held is not Held.HOLDS:
+        return [scores, Ruling.unable(5, asked, "no monitor is known to be followed")]
+    return [scores, Ruling.of(5, asked, live.alive, "up to date" if live.alive else "decisions wait to be read")]
+
+
+def _followed(config: GuardFile) -> Ruling:
+    """Whether monitors are on, and have what they compare with."""
+    watch, asked = config.watch, "score distributions are monitored"
+    told = f"monitors = {watch.monitors}, similarity = {watch.similarity}, anomaly = {watch.anomaly}"
+    if watch.monitors == "off":
+        return Ruling.of(5, asked, False, told)
+    if watch.calibration is None:
+        return Ruling.unable(5, asked, f"{told}; without a calibration no monitor is followed: run `vauban guard calibrate`")
+    try:
+        found = monitors_of(read_calibration(config.beside(watch.calibration), read_keys(config.beside(config.keys))))
+    except BadGuard as error:
+        return Ruling.unable(5, asked, f"{told}; the calibration cannot be read, and without it no monitor is followed: {error}")
+    models = [m.name for m in found if m.name.startswith("scores:")]
+    if not models:
+        return Ruling.of(5, asked, False, f"{told}; the calibration holds the scores of no model: run `vauban guard calibrate` with rows")
+    return Ruling.of(5, asked, True, f"{told}; {len(found)} monitors are followed, {len(models)} of score distributions")
 
 
 def rotated(config: GuardFile, live: Live | None) -> list[Ruling]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -52,3 +53,14 @@ def exit_code(rulings: Iterable[Ruling]) -> int:
     if Held.BREACHED in found:
         return 1
     return 2 if Held.UNABLE in found or not found else 0
+
+
+def verdict(rulings: Iterable[Ruling]) -> str:
+    """All of them in one line.
+
+    >>> verdict([Ruling.of(1, "?", True, ""), Ruling.unable(2, "?", "")])
+    '1 holds, 0 breached, 1 cannot be told'
+    """
+    found = Counter(r.held for r in rulings)
+    holds = found[Held.HOLDS]
+    return f"{holds} {'holds' if holds == 1 else 'hold'}, {found[Held.BREACHED]} breached, {found[Held.UNABLE]} cannot be told"

@@ -19,7 +19,7 @@ from vauban.guard.rotation.tables import State
 from vauban.guard.storage import Store, Transaction
 from vauban.guard.watch.tables import inbox
 
-HOUR, DAY = 3600.0, 86400.0
+HOUR = 3600.0
 SLOT, SLOTS = 1800.0, 48
 SAMPLE = 2000
 """Latest decisions whose duration is looked at."""
@@ -69,7 +69,7 @@ class Now:
         slots: the last 24 hours, oldest first.
         undecided: attempts of the last day that came to no decision: they were no images, or something was down.
         middle, slow: median and 95th percentile of the seconds of work for a decision; None without any.
-        flags: what the watch noticed in the last day, commonest first.
+        flags: what was noticed in the last day, commonest first: by the watch, and why attempts came to no decision.
         alerts: open ones by severity.
         checks: what is needed.
     """
@@ -84,6 +84,11 @@ class Now:
     flags: tuple[tuple[str, int], ...]
     alerts: dict[str, int]
     checks: tuple[Check, ...]
+
+    @property
+    def attempts(self) -> int:
+        """Of the last day, decided or not."""
+        return self.day.rows + self.undecided
 
     @property
     def ready(self) -> bool:
@@ -102,11 +107,8 @@ def now_of(store: Store, config: GuardFile) -> Now:
         slots, flags = _slots(tx, now), _flags(tx, now)
         day = Share(sum(s.accepted for s in slots), sum(s.accepted + s.rejected for s in slots))
         open_ = {str(s): int(n) for s, n in tx.run(select(alerts.c.severity, func.count()).where(OPEN).group_by(alerts.c.severity))}
-        missing = tx.run(
-            select(func.count()).where(attempts.c.decided_at.is_(None), attempts.c.at.between(now - DAY, now - 60))
-        ).scalar_one()
         middle, slow = _seconds(tx, now)
-        return Now(now, _hour(tx, now), day, slots, int(missing), middle, slow, flags, open_, checks(tx, config))
+        return Now(now, _hour(tx, now), day, slots, _undecided(tx, now), middle, slow, flags, open_, checks(tx, config))
 
 
 def checks(tx: Transaction, config: GuardFile) -> tuple[Check, ...]:
@@ -137,11 +139,23 @@ def _behind(tx: Transaction, now: float) -> tuple[Check, ...]:
 
 
 def _slots(tx: Transaction, now: float) -> tuple[Slot, ...]:
-    start = (now // SLOT + 1 - SLOTS) * SLOT
+    start = _start(now)
     number = slot(tx, attempts.c.decided_at, start, SLOT).label("slot")
     query = select(number, attempts.c.accept, func.count()).where(attempts.c.decided_at >= start, attempts.c.accept.is_not(None))
     found = {(int(n), bool(accept)): int(rows) for n, accept, rows in tx.run(query.group_by(number, attempts.c.accept))}
     return tuple(Slot(start + i * SLOT, found.get((i, True), 0), found.get((i, False), 0)) for i in range(SLOTS))
+
+
+def _undecided(tx: Transaction, now: float) -> int:
+    """Attempts that came to nothing, as was written down, or as long without a word that they must have."""
+    failed = (attempts.c.state == "failed") & (attempts.c.decided_at >= _start(now))
+    silent = attempts.c.decided_at.is_(None) & attempts.c.at.between(_start(now), now - 60)
+    return int(tx.run(select(func.count()).select_from(attempts).where(failed | silent)).scalar_one())
+
+
+def _start(now: float) -> float:
+    """Where the first slot begins: what is said of a day is said of the same attempts."""
+    return (now // SLOT + 1 - SLOTS) * SLOT
 
 
 def _hour(tx: Transaction, now: float) -> Share:
@@ -151,7 +165,7 @@ def _hour(tx: Transaction, now: float) -> Share:
 
 
 def _flags(tx: Transaction, now: float) -> tuple[tuple[str, int], ...]:
-    query = select(attempts.c.flags, func.count()).where(attempts.c.decided_at > now - DAY, attempts.c.flags != "[]")
+    query = select(attempts.c.flags, func.count()).where(attempts.c.decided_at >= _start(now), attempts.c.flags != "[]")
     found: Counter[str] = Counter()
     for text, rows in tx.run(query.group_by(attempts.c.flags)):
         for flag in json.loads(text):
