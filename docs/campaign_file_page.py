@@ -56,7 +56,7 @@ def _keys(said: dict[str, Any]) -> str:
     rows = []
     for key, value in said["properties"].items():
         default = "needed" if key in needed else f"`{_short(value['default'])}`" if value.get("default") not in (None, "", [], {}) else ""
-        rows.append([f"`{key}`", _type(value), default, value.get("description", "")])
+        rows.append([f"`{key}`", type_of(value), default, value.get("description", "")])
     return table(["key", "value", "default", "meaning"], rows)
 
 
@@ -66,7 +66,7 @@ def _short(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _type(value: dict[str, Any]) -> str:
+def type_of(value: dict[str, Any]) -> str:
     """The kind of a value in a few words."""
     if "enum" in value:
         return " or ".join(f'`"{v}"`' for v in value["enum"])
@@ -75,7 +75,7 @@ def _type(value: dict[str, Any]) -> str:
     if "$ref" in value:
         return "table"
     if "anyOf" in value or "oneOf" in value:
-        return " or ".join(dict.fromkeys(_type(v) for v in value.get("anyOf", value.get("oneOf"))))
+        return " or ".join(dict.fromkeys(type_of(v) for v in value.get("anyOf", value.get("oneOf"))))
     words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "object": "table"}
     if value.get("type") == "array":
         return "list of tables" if "$ref" in value.get("items", {}) else "list"

@@ -11,10 +11,11 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from attack_pages import attack_index, attack_page, attack_table  # noqa: E402  # beside this file, like the next four
+from attack_pages import attack_index, attack_page, attack_table  # noqa: E402  # beside this file, like the next five
 from campaign_file_page import campaign_page  # noqa: E402
 from cli_page import cli_page  # noqa: E402
 from defence_pages import DEFENCES, METHODS, defence_pages  # noqa: E402
+from guard_file_page import guard_file_page  # noqa: E402
 from python_pages import python_page, record_page  # noqa: E402
 
 from vauban.attacks import ATTACKS  # noqa: E402
@@ -39,6 +40,7 @@ def pages() -> dict[str, str]:
     found |= {f"attacks/{name}.md": attack_page(recipe) for name, recipe in sorted(ATTACKS.items())}
     found |= defence_pages()
     found["reference/campaign-file.md"] = campaign_page()
+    found["reference/guard-file.md"] = guard_file_page()
     found["reference/cli.md"] = cli_page()
     found["reference/python.md"] = python_page()
     found["reference/record.md"] = record_page()

@@ -47,10 +47,13 @@ class Listen(Section):
     """`[listen]`: where devices and backends reach the guard.
 
     Attributes:
+        host, port: of that listener.
+        workers: processes that serve it; more than one want PostgreSQL.
         trusted_proxies: networks whose `X-Forwarded-For` is believed, from the right; none by default.
         slot: seconds; answers of `/v1/attempts` leave at multiples of it.
         body: bytes that an attempt may have.
         pixels: that an image may have.
+        body_timeout: that the headers, or the body, of a request may take.
     """
 
     host: str = "127.0.0.1"
@@ -64,7 +67,11 @@ class Listen(Section):
 
 
 class Console(Section):
-    """`[console]`: where operators, `/metrics`, `/healthz` and `/readyz` are; never on the listener of devices."""
+    """`[console]`: where operators, `/metrics`, `/healthz` and `/readyz` are; never on the listener of devices.
+
+    Attributes:
+        host, port: of that listener; keep it where only operators reach it.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8081
@@ -74,6 +81,7 @@ class RelyingParty(Section):
     """`[[relying_party]]`: a backend that may open sessions; `vauban guard key` prints a key and its hash.
 
     Attributes:
+        name: what results, receipts and the ledger call it.
         key_sha256: of its key, or of two while it changes from one to the other.
     """
 
@@ -87,7 +95,13 @@ class RelyingParty(Section):
 
 
 class Operator(Section):
-    """`[[operator]]`: who may look at the console, and who may act there."""
+    """`[[operator]]`: who may look at the console, and who may act there.
+
+    Attributes:
+        name: what the ledger calls them.
+        key_sha256: of the key they log in with; `vauban guard key` prints both.
+        role: "viewer" looks, "operator" acts on devices and alerts, "approver" moves ensembles too.
+    """
 
     name: Name
     key_sha256: Sha256
@@ -120,7 +134,13 @@ class Ceiling(Section):
 
 
 class Limits(Section):
-    """`[limits]`: how many attempts, over sessions, in any window: exactly up to 1,000, and above by at most 1% fewer."""
+    """`[limits]`: how many attempts, over sessions, in any window: exactly up to 1,000, and above by at most 1% fewer.
+
+    Attributes:
+        device, account, network: of one of these.
+        party: of one relying party.
+        everyone: of all together.
+    """
 
     device: Ceiling = Ceiling(count=10, window=86400)
     account: Ceiling = Ceiling(count=20, window=86400)
@@ -133,6 +153,11 @@ class Lockout(Section):
     """`[lockout]`: so many rejections within a time lock a device; so many locks within a time block it until an operator looks.
 
     Attempts under way count as rejected until they are accepted, so that nobody gets more by asking many at once; they lock nobody.
+
+    Attributes:
+        fails, within: so many rejections in such a time lock a device.
+        lock: for how long.
+        locks, locks_within: so many locks in such a time block it until an operator releases it.
     """
 
     fails: Annotated[int, Field(ge=1)] = 5
@@ -143,7 +168,12 @@ class Lockout(Section):
 
 
 class Burst(Section):
-    """`[burst]`: a throttle before everything else, for all workers with Redis and for each one without; never the source of a daily limit."""
+    """`[burst]`: a throttle before everything else, for all workers with Redis and for each one without; never the source of a daily limit.
+
+    Attributes:
+        redis: its URL, "redis://host:6379/0"; without it each process throttles alone.
+        count, window: so many requests of one network in any such time.
+    """
 
     redis: str | None = None
     count: Annotated[int, Field(ge=1)] = 20
@@ -213,14 +243,25 @@ class Watch(Section):
 
 
 class Ledger(Section):
-    """`[ledger]`: how often the chain is signed, and where the signed heads are laid outside the database."""
+    """`[ledger]`: how often the chain is signed, and where the signed heads are laid outside the database.
+
+    Attributes:
+        checkpoint: time between two.
+        anchor: the file; on a disk that an intruder in the database cannot write.
+    """
 
     checkpoint: Duration = 60.0
     anchor: Path = Path("ledger-anchors.jsonl")
 
 
 class Webhook(Section):
-    """`[[webhook]]`: where alerts are sent, signed with a secret from the environment."""
+    """`[[webhook]]`: where alerts are sent, signed with a secret from the environment.
+
+    Attributes:
+        url: where.
+        secret_env: the name of the environment variable that holds the secret.
+        allow: private networks that it may lie in; by default only public addresses are sent to.
+    """
 
     url: Annotated[str, Field(pattern=r"^https?://")]
     secret_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -228,7 +269,13 @@ class Webhook(Section):
 
 
 class GuardFile(Section):
-    """The whole of `guard.toml`."""
+    """The whole of `guard.toml`.
+
+    Attributes:
+        name: of the guard, in receipts, tokens and webhooks.
+        database: "sqlite:///guard.db" on one machine, "postgresql+psycopg://user@host/name" on several.
+        keys: the folder of its secrets, which `vauban guard init` makes.
+    """
 
     name: Name = "guard"
     database: str = "sqlite:///guard.db"
