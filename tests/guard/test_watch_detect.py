@@ -125,7 +125,7 @@ def test_no_shares_in_the_box_make_a_bet_on_shapes_win(remembered: list[float], 
     factors = np.exp(detector.odds(remembered))
     box = list(zip(detector.low, detector.high, strict=True))
     worst = linprog(-factors, A_eq=np.ones((1, 5)), b_eq=[1], bounds=box)
-    assert -worst.fun == pytest.approx(1, abs=1e-9)
+    assert -worst.fun == pytest.approx(1, abs=1e-7)  # the solver's own tolerance
 
 
 def test_a_bettor_without_memory_does_not_bet() -> None:

@@ -28,7 +28,7 @@ def test_evidence_is_the_ratio_of_the_mixture_to_the_bar(samples: int, share: fl
     votes = round(share * samples)
     expected = by_scipy(votes, samples, bar)
     if expected > -50:  # far below the bar scipy itself loses digits, and evidence against decides nothing
-        assert log_evidence(votes, samples, bar) == pytest.approx(expected, abs=1e-6 if expected > 0 else 1e-4, rel=1e-9)
+        assert log_evidence(votes, samples, bar) == pytest.approx(expected, abs=1e-6 if expected > 0 else 1e-3, rel=1e-9)
 
 
 def test_a_fair_gamble_is_fair() -> None:
