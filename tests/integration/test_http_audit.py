@@ -149,7 +149,7 @@ def test_audit_says_who_allows_it_and_what_it_costs_before_it_asks(server: Endpo
     assert lines[0] == f"allowed 'We own this service; ticket 12.', for {server.host}"
     assert lines[1].startswith(f"cost    at most {expected:,} questions in {expected:,} requests")
     assert lines[2] == "budget  9 money: the campaign stops there"
-    assert len(server.log) <= 4, "those that were under way"
+    assert len(server.log) <= 8, "those that were under way, and not the other hundreds"
 
 
 COPY = """
