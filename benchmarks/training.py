@@ -240,7 +240,8 @@ have seven steps, trades and hat ten. *Prepared* models, such as hat's helper an
 before the first step, which are not in the figure.
 
 Whole trainings see the first 55,000 training rows; epochs and recipes were chosen by the other 5,000, of which 512 are measured after each epoch.
-What the suite `vauban` leaves of 500 of the held-out rows chose the recipes; test rows chose nothing.
+What the suite `vauban` leaves of 500 of the held-out rows chose the recipes; the rate of pgd-7 was 0.002 before,
+with which test rows had been looked at (98.10 % clean, 0.876 of 500 rows).
 Robust: the share of all of the first n test rows that are classified correctly and that the suite `vauban` does not break; Wilson's 95 % interval.
 """
 COSTS = ("method", "over a plain step", "by hand, earlier", "trouble")

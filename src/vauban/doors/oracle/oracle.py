@@ -12,7 +12,7 @@ from vauban.bounds import certify
 from vauban.bounds.limits import Level
 from vauban.doors.oracle.aim import Aim, Loss
 from vauban.doors.oracle.belief import believe, no_belief
-from vauban.doors.oracle.book import Kind, Outcome
+from vauban.doors.oracle.book import Kind
 from vauban.doors.oracle.desk import Batch, Question, Reply, scattered
 from vauban.doors.oracle.stage import INF, Stage
 from vauban.errors import NotGranted, Unsupported
@@ -361,53 +361,6 @@ class Oracle(Stage):
         if self.threat.perturbation.kind not in ("linf", "l2", "l1"):
             return f"no bounds: none are known for {self.threat.perturbation.kind}"
         return "" if isinstance(self.target, Torch) else "no bounds: they are for torch modules"
-
-    # ---- the end --------------------------------------------------------------------------------------------------------------------
-
-    @property
-    def outcome(self) -> Outcome:
-        """What this attacker achieved so far."""
-        self._settle_accounts()
-        book = self.book
-        best = book.best if self._worst is None else self._legal(self._worst)
-        decoded = self._inputs(best)
-        fell = decoded if book.fell is book.best else self._inputs(torch.where(per_row(book.by >= 0, best), book.fell, best))
-        fell_distance = torch.where((book.by >= 0).to(book.distance.device), book.fell_distance, book.distance)
-        known = torch.isfinite(book.distance).to(book.broken.device)
-        return Outcome(
-            decoded,
-            book.distance,
-            fell,
-            fell_distance,
-            book.broken,
-            known,
-            book.eligible,
-            book.attacked,
-            book.correct,
-            book.answers,
-            book.queries,
-            book.gradients,
-            book.first,
-            book.by,
-            book.share,
-            book.proved,
-            book.taken,
-            book.said,
-            book.kinds,
-            book.refused,
-        )
-
-    def _legal(self, v: Tensor) -> Tensor:
-        """The last points of an inner loop, inside the threat: an attack without a radius of its own may have left it."""
-        start, body = self.space.start(self._x), self.space.body
-        return body.project(start, v, body.limits(start))
-
-    def _inputs(self, v: Tensor) -> Tensor:
-        """The inputs that variables stand for; the clean inputs themselves where nothing was changed."""
-        if self.space.identity:
-            return v
-        moved = self._chunks.whole(len(v), lambda s: (self.space.decode(self._x[s], v[s]),))[0]
-        return torch.where(per_row((v != 0).flatten(1).any(1), moved), moved, self._x)
 
 
 def _all_scores(aim: Aim, z: Tensor) -> Tensor:

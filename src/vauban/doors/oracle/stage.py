@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vauban.doors.oracle.aim import Aim
-from vauban.doors.oracle.book import Attempt, Book
+from vauban.doors.oracle.book import Attempt, Book, Outcome
 from vauban.doors.oracle.desk import Desk
 from vauban.doors.oracle.entry import Answers, checked_rows, clean_answers, eligible_rows
 from vauban.doors.oracle.judge import Referee
@@ -20,7 +20,7 @@ from vauban.doors.oracle.passes import Chunks
 from vauban.doors.oracle.room import rows_with_room, usual_rows
 from vauban.doors.oracle.view import Meter, Rows, View
 from vauban.errors import BadData, NotGranted
-from vauban.geometry import Body, space_of
+from vauban.geometry import Body, per_row, space_of
 from vauban.noise import RowNoise
 from vauban.target import Surrogate, Target, default_surrogate
 from vauban.threat import Access, Threat
@@ -268,6 +268,53 @@ class Stage:
     def leave(self, done: Tensor) -> None:
         """The attack is done with these rows (bool (n,)); they are dropped at the next turn, and left to the attacks after it."""
         self._view.settle(done.nonzero()[:, 0])
+
+    # ---- the end --------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def outcome(self) -> Outcome:
+        """What this attacker achieved so far."""
+        self._settle_accounts()
+        book = self.book
+        best = book.best if self._worst is None else self._legal(self._worst)
+        decoded = self._inputs(best)
+        fell = decoded if book.fell is book.best else self._inputs(torch.where(per_row(book.by >= 0, best), book.fell, best))
+        fell_distance = torch.where((book.by >= 0).to(book.distance.device), book.fell_distance, book.distance)
+        known = torch.isfinite(book.distance).to(book.broken.device)
+        return Outcome(
+            decoded,
+            book.distance,
+            fell,
+            fell_distance,
+            book.broken,
+            known,
+            book.eligible,
+            book.attacked,
+            book.correct,
+            book.answers,
+            book.queries,
+            book.gradients,
+            book.first,
+            book.by,
+            book.share,
+            book.proved,
+            book.taken,
+            book.said,
+            book.kinds,
+            book.refused,
+        )
+
+    def _legal(self, v: Tensor) -> Tensor:
+        """The last points of an inner loop, inside the threat: an attack without a radius of its own may have left it."""
+        start, body = self.space.start(self._x), self.space.body
+        return body.project(start, v, body.limits(start))
+
+    def _inputs(self, v: Tensor) -> Tensor:
+        """The inputs that variables stand for; the clean inputs themselves where nothing was changed."""
+        if self.space.identity:
+            return v
+        moved = self._chunks.whole(len(v), lambda s: (self.space.decode(self._x[s], v[s]),))[0]
+        return torch.where(per_row((v != 0).flatten(1).any(1), moved), moved, self._x)
 
 
 def _limit(spent: Tensor, most: Tensor | None, share: float) -> Tensor | None:
