@@ -75,8 +75,8 @@ class Cells:
             model = blind(bare, plan.target)
             blindly = replace(threat, access=Access.NONE)
             naive = None if model is None else self._alone(plan, Siege(blindly, (attack,), curve=False, surrogate=model))
-        if naive is not None and not any(a.most for a in naive.attacks):
-            naive = None  # it handed nothing in; that nothing fell would be the number of no attack
+        if naive is not None and naive.clean.hits and not any(a.most for a in naive.attacks):
+            naive = None  # it handed nothing in where there was something to attack; that nothing fell would be the number of no attack
         return Hit(attack.name, fell(adaptive.robust), None if naive is None else fell(naive.robust))
 
     def timed(self, plan: Plan, measure: Callable[[], float]) -> float:
