@@ -176,3 +176,47 @@ def test_a_file_without_a_matrix_says_so(campaign: Path) -> None:
     file.write_text(FILE.partition("[matrix]")[0] + '[[threat]]\nname = "insider"\neps = 0.1\n')
     with pytest.raises(BadPlan, match=r"no \[matrix\]"):
         contenders_of(read_file(file))
+
+
+TEAM = """
+import torch
+from vauban.defences.ensembles.together import Together
+
+
+def member(tilt):
+    layer = torch.nn.Linear(6, 2)
+    w = torch.ones(6) + tilt * torch.tensor([1.0, -1, 1, -1, 1, -1])
+    with torch.no_grad():
+        layer.weight.copy_(torch.stack([-w, w]) * 4)
+        layer.bias.copy_(torch.tensor([12.0, -12.0]))
+    return layer
+
+
+def build():
+    return member(0.0)
+
+
+def team():
+    return Together([member(0.1), member(-0.1)])
+"""
+
+
+def test_a_matrix_that_goes_on_finds_what_it_measured_of_a_target_that_rejects(tmp_path: Path) -> None:
+    """Audits that are read instead of run ask the target nothing, and before it was asked once it does not say that it can reject."""
+    x = np.random.default_rng(0).random((30, 6), dtype=np.float32)
+    np.savez(tmp_path / "audit.npz", x=x, y=(x.sum(1) > 3).astype(np.int64))
+    (tmp_path / "team.py").write_text(TEAM)
+    file = tmp_path / "vauban.toml"
+    file.write_text(
+        '[target]\nload = "team.py:build"\noutputs = "log-probabilities"\n[data]\nload = "audit.npz"\n[[threat]]\nname = "insider"\neps = 0.1\n'
+        '[matrix]\nsuite = "quick"\nattacks = ["fgsm"]\n'
+        '[[matrix.defence]]\nlabel = "unanimous"\nload = "team.py:team"\ndefence = [{ name = "unanimous" }]\n'
+    )
+    first = matrix_of(read_file(file), file)
+    parts = sorted(tmp_path.rglob("parts/*.json"))
+    naive = [part for part in parts if '"access": "none"' in part.read_text()]
+    assert len(naive) == 1, "stopped between an attack that knows of the defence and the one that does not"
+    naive[0].unlink()
+    assert matrix_of(read_file(file), file).lines == first.lines
+    assert first.lines[1].stands[0].hits[0].naive is not None
+    assert sorted(tmp_path.rglob("parts/*.json")) == parts, "what was measured before is found again"

@@ -70,8 +70,6 @@ class Cells:
         adaptive = self._alone(plan, Siege(threat, (attack,), curve=False, samples=siege.samples))
         naive = None
         if bare is not None and attack.facts.access >= Access.GRADIENT:
-            if plan.target.classes is None:  # where the audits are read instead of run, nobody asked it yet how many classes it has
-                plan.target.prepare(plan.data.x[:2].to(plan.target.device))
             model = blind(bare, plan.target)
             blindly = replace(threat, access=Access.NONE)
             naive = None if model is None else self._alone(plan, Siege(blindly, (attack,), curve=False, surrogate=model))

@@ -62,6 +62,23 @@ class Boundary:
         """With more votes than so many against it, it cannot be proven any more within the last peek."""
         return self.peeks[-1] - self.enough[-1]
 
+    def prospect(self, votes: int, samples: int) -> float:
+        """The chance that the last peek proves it or its opposite, foretold from the votes so far.
+
+        The votes to come follow from these and Jeffreys' prior (a beta-binomial; predictive power, Spiegelhalter, Freedman and Blackburn
+        1986), here as a normal distribution of that mean and variance. It decides when to give up, which claims nothing: no matter how far
+        off it is, nothing false is certified because of it.
+
+        >>> boundary_of(0.9, 0.001, 10_000).prospect(4500, 5000) < 0.001 < 0.9 < boundary_of(0.9, 0.001, 10_000).prospect(4700, 5000)
+        True
+        """
+        left = self.peeks[-1] - samples
+        share = (votes + 0.5) / (samples + 1)
+        wide = math.sqrt(2 * max(left, 1) * share * (1 - share) * (1 + left / (samples + 1)))
+        proven = math.erfc((self.enough[-1] - votes - left * share) / wide)
+        refuted = math.erfc((votes + left * share - self.hopeless[-1]) / wide)
+        return (proven + refuted) / 2
+
 
 def peeks_of(most: int) -> tuple[int, ...]:
     """32, and a tenth more each time, up to `most`.

@@ -11,6 +11,11 @@ from vauban.errors import BadPlan
 from vauban.threat import INF, Ball
 
 
+FUTILE = 0.01
+"""Rows that would be settled with no more chance than this, were all samples taken, are given up as undecided (stochastic curtailment; Lan,
+Simon and Halperin 1982). Those whose share lies at the bar would take every sample there is to come to the same end."""
+
+
 @dataclass(frozen=True)
 class Question:
     """Radii that are asked about, ascending, as a person wrote them; and when the answer to each is known.
@@ -35,9 +40,11 @@ class Question:
             lost -= 1
         return proven, lost
 
-    def open(self, proven: int, against: int) -> bool:
-        """Whether one more radius can still be certified, with so many votes against it."""
-        return against <= self.boundaries[proven].misses
+    def open(self, proven: int, lost: int, votes: int, samples: int) -> bool:
+        """Whether one more radius can still be certified, and more samples are likely to settle any, `proven < lost`, at all."""
+        if samples - votes > self.boundaries[proven].misses:
+            return False
+        return any(boundary.prospect(votes, samples) > FUTILE for boundary in self.boundaries[proven:lost])
 
 
 def question_of(

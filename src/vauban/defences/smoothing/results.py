@@ -10,7 +10,7 @@ Verdict = Literal["certified", "abstain", "wrong", "undecided"]
 """`certified`: the smoothed answer is the class and stays it within the largest radius that was asked (but for chance alpha).
 `abstain`: the votes show, but for chance alpha, that they do not suffice for that radius.
 `wrong`: as `abstain`, and another class than the true one has more votes.
-`undecided`: the samples that were allowed settle it neither way."""
+`undecided`: the samples that were allowed settle it neither way, or almost certainly would not."""
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ class Desk:
             return None
         won, last = seat.votes[seat.claimed], seat.peek == len(self.question.peeks) - 1
         seat.proven, seat.lost = self.question.look(seat.peek, won, seat.proven, seat.lost)
-        if seat.proven < seat.lost and not last and self.question.open(seat.proven, seat.n - won):
+        if seat.proven < seat.lost and not last and self.question.open(seat.proven, seat.lost, won, seat.n):
             seat.peek += 1
             return None
         everything = len(self.question.radii)

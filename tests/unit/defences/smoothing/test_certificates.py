@@ -183,7 +183,7 @@ def test_one_look_settles_every_radius_that_the_votes_settle_from_either_end(hal
     assert question.look(peek, 0, 0, 4) == (0, 0)
     assert question.look(peek, ups[1], 0, 4)[0] == 2, "two are certified at once"
     assert question.look(peek, downs[2], 0, 4)[1] <= 2, "two are given up at once"
-    assert question.open(3, 1000 - ups[3]) and not question.open(3, 1001 - ups[3])
+    assert question.open(3, 4, ups[3], 1000) and not question.open(3, 4, ups[3] - 1, 1000)
 
 
 def test_settings_that_can_certify_nothing_are_refused_with_what_would_do(half) -> None:
