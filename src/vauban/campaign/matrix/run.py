@@ -103,7 +103,9 @@ class _Maker:
             return Line(contender.label, failed=str(error))
 
     def _measured(self, contender: Contender, plan: Plan, trained: Hardened | None) -> Line:
-        plan.target.prepare(plan.data.x[:2].to(plan.target.device))  # parts are kept by what it is, and whether it rejects is known only now
+        plan.target.prepare(
+            plan.data.x[:2].to(plan.target.device)
+        )  # parts are kept by what it is, and whether it rejects is known only now
         cells = Cells(self.folder, self.heard.tell, self.heard.progress)
         stood = tuple(cells.stand(contender.label, plan, siege, self.columns, self.queries, self.bare) for siege in plan.sieges)
         wears = (*([contender.way] if contender.way else ()), *(w.name for w in worn_by(plan.target)))

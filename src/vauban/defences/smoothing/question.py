@@ -10,7 +10,6 @@ from vauban.defences.smoothing.smoothed import Smoothed
 from vauban.errors import BadPlan
 from vauban.threat import INF, Ball
 
-
 FUTILE = 0.01
 """Rows that would be settled with no more chance than this, were all samples taken, are given up as undecided (stochastic curtailment; Lan,
 Simon and Halperin 1982). Those whose share lies at the bar would take every sample there is to come to the same end."""
