@@ -78,6 +78,7 @@ def opened(browser: Browser, url: str, who: str = "anna", **options: Any) -> Ite
     made.fill("#key", key_of_operator(who))
     made.click("text=Log in")
     made.wait_for_selector("nav")
+    made.wait_for_load_state()  # its style sheets too
     yield made
     assert wrong == []
     context.close()
