@@ -26,10 +26,8 @@ JUMP = 5.0
 SCHEMA = "2"
 meta = Table("meta", METADATA, Column("name", String(64), primary_key=True), Column("value", String, nullable=False), Column("at", Float))
 Clock = Callable[[Connection], float]
-_NOW = {
-    "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
-    "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
-}
+_DRIVERS = ("sqlite", "postgresql")
+_NOW = "SELECT EXTRACT(EPOCH FROM clock_timestamp())"
 
 
 @dataclass
@@ -151,7 +149,10 @@ class Store:
         self.engine.dispose()
 
     def _now(self, connection: Connection) -> float:
-        told = self.clock(connection) if self.clock else connection.exec_driver_sql(_NOW[self.engine.dialect.name]).scalar_one()
+        if self.clock is not None:
+            told = self.clock(connection)
+        else:  # SQLite runs in this process, and the machine's clock is the one it reads too
+            told = time.time() if self.sqlite else connection.exec_driver_sql(_NOW).scalar_one()
         return self._steady.checked(float(told))
 
     @property
@@ -202,7 +203,7 @@ def _engine(url: str, patience: float) -> Engine:
         ) from error
     if name == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise BadGuard(f'database = "{url}" would be gone with the process, limits and ledger too; name a file: "sqlite:///guard.db"')
-    if name not in _NOW:
+    if name not in _DRIVERS:
         raise BadGuard(f'database = "{url}": {name} is not supported; use SQLite on one machine, PostgreSQL on several')
     milliseconds = max(1, round(1000 * patience))
     try:

@@ -64,10 +64,10 @@ class Thumbnailer:
         height, width = self.shape
         halves = (rows @ pixels.reshape(height, -1).astype(np.float32)).reshape(2 * CELLS, width, 3)
         halves = columns @ halves
-        sums = np.pad(halves, ((1, 1), (1, 1), (0, 0)), mode="edge")
+        end = 2 * CELLS
+        sums = halves[EDGED][:, EDGED]
         sums = sums[:-1] + sums[1:]
         sums = (sums[:, :-1] + sums[:, 1:]) / 4
-        end = 2 * CELLS
         shifted = np.stack(
             [sums[dy : dy + end : 2, dx : dx + end : 2] for dy, dx in ORDER] + [sums[1 : 1 + end : 2, 1 : 1 + end : 2][:, ::-1]]
         )
@@ -86,6 +86,8 @@ class Thumbnailer:
         return np.where(seen, found, 0).astype(np.float32)
 
 
+EDGED = np.array([0, *range(2 * CELLS), 2 * CELLS - 1])
+"""Half cells with those at the edges twice."""
 ORDER = ((1, 1), (0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2))
 """Shifts in half cells; (1, 1) is none."""
 
