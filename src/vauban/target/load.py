@@ -47,7 +47,7 @@ def load_target(
             or a function from a batch to scores (`Function`); "model.onnx"; with `trust_pickle`, "model.pkl" or "model.joblib"; or, with
             `http`, "https://host/path".
             A model is a torch module, a scikit-learn estimator, or a `Target`.
-        weights: safetensors or a saved state dict, for a torch module.
+        weights: safetensors or a saved state dict, for a torch module, or the one in a ready `Torch` target.
         outputs: what the raw outputs are, for a torch module, an ONNX file or a function.
         mean, std, device, gradients: for a torch module, as in `Torch`.
         access: lowers what the target shows ("label", "score"); for a function, what it shows; for an estimator, "gradient" reads its trees.
@@ -128,7 +128,10 @@ def _wrap(found: Any, spec: str, given: Settings, access: str | Access | None) -
             load_weights(found, weights)
         return Torch(found, **given)
     if isinstance(found, Target):
+        weights = given.pop("weights", None) if isinstance(found, Torch) else None
         _only(given, (), "a ready target")
+        if isinstance(found, Torch) and weights is not None:
+            load_weights(found.model, weights)
         return found
     if hasattr(found, "predict"):
         _only(given, (), "a scikit-learn estimator")

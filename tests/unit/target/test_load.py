@@ -155,6 +155,19 @@ def test_ready_targets_pass_and_take_no_settings(folder):
         load_target("model.py:committee", weights="w.pt", mean=0, base=folder)
 
 
+def test_a_ready_torch_target_takes_weights_for_its_module(folder):
+    (folder / "wrapped.py").write_text("import torch\nfrom vauban.target import Torch\ntorch.manual_seed(1)\nmade = Torch(torch.nn.Linear(4, 3), mean=0.5)\n")
+    other = torch.nn.Linear(4, 3)
+    torch.save(other.state_dict(), folder / "other.pt")
+    target = load_target("wrapped.py:made", weights="other.pt", base=folder)
+    torch.testing.assert_close(target.model.weight, other.weight)
+    with pytest.raises(BadTarget, match=r"mean cannot be set for a ready target"):
+        load_target("wrapped.py:made", weights="other.pt", mean=0, base=folder)
+    torch.save(torch.nn.Linear(4, 2).state_dict(), folder / "small.pt")
+    with pytest.raises(BadTarget, match=r"small.pt does not fit Linear: of another shape"):
+        load_target("wrapped.py:made", weights="small.pt", base=folder)
+
+
 def test_access_lowers_and_never_raises(folder, linear_onnx):
     assert load_target("model.py:build", access="label", base=folder).access == Access.LABEL
     assert load_target("model.py:build", access="gradient", base=folder).kind == "torch"
