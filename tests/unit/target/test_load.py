@@ -156,7 +156,9 @@ def test_ready_targets_pass_and_take_no_settings(folder):
 
 
 def test_a_ready_torch_target_takes_weights_for_its_module(folder):
-    (folder / "wrapped.py").write_text("import torch\nfrom vauban.target import Torch\ntorch.manual_seed(1)\nmade = Torch(torch.nn.Linear(4, 3), mean=0.5)\n")
+    (folder / "wrapped.py").write_text(
+        "import torch\nfrom vauban.target import Torch\ntorch.manual_seed(1)\nmade = Torch(torch.nn.Linear(4, 3), mean=0.5)\n"
+    )
     other = torch.nn.Linear(4, 3)
     torch.save(other.state_dict(), folder / "other.pt")
     target = load_target("wrapped.py:made", weights="other.pt", base=folder)

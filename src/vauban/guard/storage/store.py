@@ -149,11 +149,12 @@ class Store:
         self.engine.dispose()
 
     def _now(self, connection: Connection) -> float:
-        if self.clock is not None:
-            told = self.clock(connection)
-        else:  # SQLite runs in this process, and the machine's clock is the one it reads too
-            told = time.time() if self.sqlite else connection.exec_driver_sql(_NOW).scalar_one()
-        return self._steady.checked(float(told))
+        return self._steady.checked(self.clock(connection) if self.clock else self._time(connection))
+
+    def _time(self, connection: Connection) -> float:
+        if self.sqlite:  # it runs in this process, and the machine's clock is the one it reads too
+            return time.time()
+        return float(connection.exec_driver_sql(_NOW).scalar_one())
 
     @property
     def _shown(self) -> str:
