@@ -241,7 +241,8 @@ before the first step, which are not in the figure.
 
 Whole trainings see the first 55,000 training rows; epochs and recipes were chosen by the other 5,000, of which 512 are measured after each epoch.
 What the suite `vauban` leaves of 500 of the held-out rows chose the recipes; the rate of pgd-7 was 0.002 before,
-with which test rows had been looked at (98.10 % clean, 0.876 of 500 rows).
+with which test rows had been looked at (98.10 % clean, 0.876 of 500 rows). Of the first 1,000 test rows, measured before all of them were,
+pgd-7 kept 0.889 and best 0.897, which those could not tell apart (p 0.19); neither training was changed after that.
 Robust: the share of all of the first n test rows that are classified correctly and that the suite `vauban` does not break; Wilson's 95 % interval.
 """
 COSTS = ("method", "over a plain step", "by hand, earlier", "trouble")
@@ -293,7 +294,7 @@ def main() -> None:
     parser.add_argument(
         "--only", type=lambda text: text.split(",") if text else [], default=list(SPECS), metavar="A,B", help=", ".join(SPECS)
     )
-    parser.add_argument("--n", type=int, default=500, help="test rows to attack")
+    parser.add_argument("--n", type=int, default=10_000, help="test rows to attack")
     out = RESULTS / f"{datetime.date.today():%Y-%m-%d}-training.jsonl"
     parser.add_argument("--out", type=Path, default=out, metavar="FILE", help="lines of JSON; a page in Markdown goes beside it")
     given = parser.parse_args()
