@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,8 +79,8 @@ class Booth:
         draw = self._inner(asks) if self.target.randomised else None
         (labels,) = self._chunks.whole(total, lambda s: (self._labels(batch[s], None if draw is None else draw.take(_places(s, draw))),))
         width = self.classes + 1
-        owner = torch.repeat_interleave(torch.arange(len(asks)), torch.tensor([ask.count for ask in asks]))
-        return torch.bincount(owner * width + labels, minlength=len(asks) * width).view(-1, width).tolist()
+        first = np.repeat(np.arange(0, len(asks) * width, width), [ask.count for ask in asks])
+        return np.bincount(first + labels.numpy(), minlength=len(asks) * width).reshape(-1, width).tolist()
 
     def tally(self, x: Tensor, streams: Sequence[Stream], samples: int) -> Tensor:
         """The votes of `samples` copies of each row x (n, *shape), int64 (n, classes + 1) on the CPU, from passes that are full."""
@@ -124,12 +126,14 @@ class Booth:
                 silent = labels < 0
             else:
                 z = self.target.scores(x, draw)
-                labels, silent = z.argmax(1), ~torch.isfinite(z).all(1)
+                labels = z.argmax(1)
+                sound = math.isfinite(float(z.sum()))  # one number tells of all, where they are as they should be
+                silent = None if sound else ~torch.isfinite(z).all(1)
         if bool((labels >= self.classes).any()):
             raise BadTarget(
                 f"{self.target.name}: answered class {int(labels.max())} of {self.classes}; the number of classes must not change"
             )
-        return torch.where(silent, self.classes, labels).cpu()
+        return (labels if silent is None else torch.where(silent, self.classes, labels)).cpu()
 
 
 def _places(s: slice, draw: RowNoise) -> Tensor:
