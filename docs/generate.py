@@ -107,7 +107,7 @@ Nothing below was typed by hand."""
 def guard_page() -> str:
     """The latest of what was kept of the guard's cost and of the siege."""
     results = HERE.parent / "benchmarks" / "results"
-    kept = [sorted(results.glob(f"*-{name}.md"))[-1:] for name in ("guard-cost", "guard-soak", "guard-races", "siege")]
+    kept = [sorted(results.glob(f"*-{name}.md"))[-1:] for name in ("guard-cost", "guard-races", "siege")]
     told = [re.sub(r"(?m)^#", "##", file[0].read_text(encoding="utf-8")).strip() for file in kept if file]
     return "\n\n".join([GUARD, *told])
 
