@@ -33,8 +33,17 @@ def test_the_time_is_the_databases_and_goes_on_within_a_transaction(store: Store
 def test_a_second_writer_is_given_up_on_after_its_patience(sqlite_url: str) -> None:
     store = Store(sqlite_url, patience=0.1)
     store.create()
-    with store.write(), pytest.raises(GuardDown, match="no thread could write"), store.write():
-        pass
+
+    def other() -> None:
+        with store.write():
+            pass
+
+    for mine in (store.write, store.turn):
+        with mine(), ThreadPoolExecutor(1) as pool, pytest.raises(GuardDown, match="no thread could write"):
+            pool.submit(other).result()
+    other()
+    with store.turn(), store.turn(), store.write() as tx:
+        assert tx.run(select(meta.c.name)).all(), "whoever holds a turn writes in it"
 
 
 def test_every_thread_gets_its_turn_however_many_write(sqlite_url: str) -> None:

@@ -155,11 +155,13 @@ class Guard:
         """
         began = time.perf_counter()
         claim = Claim(asked.nonce, asked.timestamp, asked.signature, asked.digest)
-        admitted = self.admission.admit(asked.token, claim, asked.network)
+        with self.store.turn():
+            admitted = self.admission.admit(asked.token, claim, asked.network)
         try:
             picture = self.decoder.decode(asked.body)
             verdict = self.fleet.ask(admitted.ensemble, picture)
-            accept = self._decided(admitted, picture, verdict, began)
+            with self.store.turn():
+                accept = self._decided(admitted, picture, verdict, began)
         except (Refused, GuardDown) as error:
             self._came_to_nothing(admitted, error)
             raise

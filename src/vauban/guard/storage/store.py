@@ -75,7 +75,7 @@ class Store:
     steady: Callable[[], float] | None = time.monotonic
     engine: Engine = field(init=False, repr=False)
     _steady: _Steady = field(init=False, repr=False)
-    _writer: threading.Lock = field(init=False, repr=False, default_factory=threading.Lock)
+    _writer: threading.RLock = field(init=False, repr=False, default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
         self.engine = _engine(self.url, self.patience)
@@ -116,7 +116,7 @@ class Store:
         Raises:
             GuardDown: the database is not there, slow, read-only, full, or gave up waiting; nothing was changed.
         """
-        with self._turn(), _told(), self.engine.connect() as bare:
+        with self.turn(), _told(), self.engine.connect() as bare:
             connection = bare.execution_options(vauban_writes=True)
             with connection.begin():
                 yield Transaction(connection, lambda: self._now(connection))
@@ -132,8 +132,15 @@ class Store:
             yield Transaction(connection, lambda: self._now(connection))
 
     @contextmanager
-    def _turn(self) -> Generator[None]:
-        """The one place of a writer, among the threads of this process: SQLite itself sleeps between two looks, and some thread never gets it."""
+    def turn(self) -> Generator[None]:
+        """The one place of a writer, among the threads of this process: SQLite itself sleeps between two looks, and some thread never gets it.
+
+        Whoever computes just before or after writing holds it for both: threads that compute at once take the interpreter from each other at
+        every statement, and work longer for it. With PostgreSQL, where statements are waited for, it holds nobody up.
+
+        Raises:
+            GuardDown: no turn came.
+        """
         if not self.sqlite:
             yield
             return
