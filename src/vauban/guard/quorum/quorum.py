@@ -101,16 +101,17 @@ class Member:
 
     def __init__(self, model: Scores) -> None:
         self.model, self.name = model, model.manifest.model
-        self._questions: queue.Queue[tuple[Levels, Future[Floats]] | None] = queue.Queue(WAITING)
-        self._turn, self._at = threading.Lock(), Future[Floats]()
+        self._questions: queue.SimpleQueue[tuple[Levels, Future[Floats]] | None] = queue.SimpleQueue()
+        self._turn = threading.Lock()
+        self._at: Future[Floats] | None = None
         threading.Thread(target=self._answer, name=f"model {self.name}", daemon=True).start()
 
     def ask(self, levels: Levels) -> Future[Floats]:
         """Its scores, once they are there."""
         answer: Future[Floats] = Future()
-        try:
-            self._questions.put_nowait((levels, answer))
-        except queue.Full:
+        if self._questions.qsize() < WAITING:
+            self._questions.put((levels, answer))
+        else:
             answer.set_exception(Late())
         return answer
 
@@ -123,10 +124,7 @@ class Member:
                 self.model.stop()
 
     def end(self) -> None:
-        try:
-            self._questions.put_nowait(None)
-        except queue.Full:
-            self.model.stop()
+        self._questions.put(None)
 
     def _answer(self) -> None:
         while (question := self._questions.get()) is not None:
@@ -140,7 +138,7 @@ class Member:
             except BaseException as error:  # told to whoever asked
                 answer.set_exception(error)
             with self._turn:
-                self._at = Future()
+                self._at = None
 
 
 def _vote(member: Member, answer: Future[Floats], end: float) -> Vote:
