@@ -33,6 +33,7 @@ class Fake:
     trouble: Callable[[], Any] | None = None
     wait: float = 0.0
     deaf: threading.Event | None = None  # it hears nothing until this is set
+    begun: threading.Event = field(default_factory=threading.Event)
     stopped: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -45,6 +46,7 @@ class Fake:
         return Manifest.model_construct(**told, input=Input(name="x", height=8, width=8), output=Output(name="y"))
 
     def scores(self, levels: Levels) -> Floats:
+        self.begun.set()
         if self.deaf:
             self.deaf.wait(60)
         if self.wait:
@@ -126,8 +128,9 @@ def test_giving_up_one_question_does_not_stop_another() -> None:
     first = member.ask(picture(255).pixels[SIZE][None])
     first.result(5)
     model.wait = 60.0
+    model.begun.clear()
     second = member.ask(picture(255).pixels[SIZE][None])
-    time.sleep(0.1)
+    assert model.begun.wait(30)
     member.give_up(first)
     assert not second.done()
     assert not model.stopped.is_set()

@@ -155,22 +155,22 @@ class Guard:
         """
         began = time.perf_counter()
         claim = Claim(asked.nonce, asked.timestamp, asked.signature, asked.digest)
-        with self.store.turn():
-            admitted = self.admission.admit(asked.token, claim, asked.network)
+        admitted = self.admission.admit(asked.token, claim, asked.network)
         try:
             picture = self.decoder.decode(asked.body)
             verdict = self.fleet.ask(admitted.ensemble, picture)
+            shadow = self.fleet.shadow(picture)
             with self.store.turn():
-                accept = self._decided(admitted, picture, verdict, began)
+                accept = self._decided(admitted, picture, verdict, shadow, began)
         except (Refused, GuardDown) as error:
             self._came_to_nothing(admitted, error)
             raise
         self.metrics.decided(accept, time.perf_counter() - began)
         return accept
 
-    def _decided(self, admitted: Admitted, picture: Picture, verdict: Verdict, began: float) -> bool:
+    def _decided(self, admitted: Admitted, picture: Picture, verdict: Verdict, shadow: Verdict | None, began: float) -> bool:
         """Write the decision with its record, or make none."""
-        seen, shadow = self.watch.look(self.watch.pick(picture.pixels)), self.fleet.shadow(picture)
+        seen = self.watch.look(self.watch.pick(picture.pixels))
         with self.store.write() as tx:
             now, recall = tx.now(), self.watch.recall(tx, seen, admitted)
             accept = verdict.accept and not recall.objects

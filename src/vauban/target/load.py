@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -77,7 +79,19 @@ def load_target(
 def _target(spec: str, given: Settings, access: str | Access | None, trust_pickle: bool, folder: Path) -> Target:
     if Path(spec).suffix.lower() == ".onnx":
         return Onnx(folder / spec, **_only(given, ("outputs",), "an ONNX file"))
-    return _wrap(load_object(spec, trust_pickle=trust_pickle, base=folder), spec, given, access)
+    found = load_object(spec, trust_pickle=trust_pickle, base=folder)
+    return _wrap(_own(found, spec) if "weights" in given else found, spec, given, access)
+
+
+def _own(found: object, spec: str) -> object:
+    """A copy of what lies ready in an imported module, where others find it too: weights are loaded into the copy."""
+    module, _, name = spec.rpartition(":")
+    if not isinstance(found, nn.Module | Torch) or getattr(sys.modules.get(module), name, None) is not found:
+        return found
+    try:
+        return copy.deepcopy(found)
+    except RuntimeError as error:  # torch refuses tensors that were computed
+        raise BadTarget(f"{spec} cannot be copied to load weights into it: name a function that makes it ({error})") from error
 
 
 def load_object(spec: str, *, trust_pickle: bool = False, base: str | Path = ".") -> object:

@@ -170,6 +170,21 @@ def test_a_ready_torch_target_takes_weights_for_its_module(folder):
         load_target("wrapped.py:made", weights="small.pt", base=folder)
 
 
+@pytest.mark.parametrize("name", ["made", "plain"])
+def test_weights_do_not_reach_what_others_find_in_a_module(folder, monkeypatch, name):
+    (folder / "shared_models.py").write_text(
+        "import torch\nfrom vauban.target import Torch\nplain = torch.nn.Linear(4, 3)\nmade = Torch(torch.nn.Linear(4, 3), outputs='logits')\n"
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    other = torch.nn.Linear(4, 3)
+    torch.save(other.state_dict(), folder / "other.pt")
+    first = load_target(f"shared_models:{name}", base=folder)
+    before = first.sha256()
+    second = load_target(f"shared_models:{name}", weights="other.pt", base=folder)
+    assert first.sha256() == before != second.sha256()
+    torch.testing.assert_close(second.model.weight, other.weight)
+
+
 def test_access_lowers_and_never_raises(folder, linear_onnx):
     assert load_target("model.py:build", access="label", base=folder).access == Access.LABEL
     assert load_target("model.py:build", access="gradient", base=folder).kind == "torch"

@@ -22,6 +22,7 @@ from vauban.campaign.matrix.result import Line, Matrix
 from vauban.campaign.plan import Plan
 from vauban.campaign.run import Progress, quiet
 from vauban.campaign.run.identity import versions
+from vauban.campaign.run.survey import by_id, introduce
 from vauban.data import Rows, fingerprint
 from vauban.defences.training import Hardened, Tick, TrainingStopped, harden
 from vauban.errors import BadData, BadTarget, NotGranted, Unsupported
@@ -103,9 +104,7 @@ class _Maker:
             return Line(contender.label, failed=str(error))
 
     def _measured(self, contender: Contender, plan: Plan, trained: Hardened | None) -> Line:
-        plan.target.prepare(
-            plan.data.x[:2].to(plan.target.device)
-        )  # parts are kept by what it is, and whether it rejects is known only now
+        introduce(plan, by_id(plan.data))  # parts are kept by what a target is, and whether it rejects is known only now
         cells = Cells(self.folder, self.heard.tell, self.heard.progress)
         stood = tuple(cells.stand(contender.label, plan, siege, self.columns, self.queries, self.bare) for siege in plan.sieges)
         wears = (*([contender.way] if contender.way else ()), *(w.name for w in worn_by(plan.target)))

@@ -86,6 +86,15 @@ def ask_clean(plan: Plan, rows: Rows) -> Survey:
     )
 
 
+def introduce(plan: Plan, rows: Rows) -> None:
+    """Show a target what an audit shows it first: by that it tells what its outputs are, how many classes it has, and whether it rejects.
+
+    Args:
+        rows: in the order of their ids.
+    """
+    plan.target.prepare(rows.x[: rows_in_a_pass(plan.target, plan.max_rows)].to(plan.target.device))
+
+
 def look_again(plan: Plan, rows: Rows, survey: Survey) -> None:
     """Let a fresh target see what it saw first in the run that is resumed, so that its outputs are understood alike.
 
@@ -93,7 +102,7 @@ def look_again(plan: Plan, rows: Rows, survey: Survey) -> None:
         BadTarget: they are not; the model is another than the run began with.
     """
     target = plan.target
-    target.prepare(rows.x[: rows_in_a_pass(target, plan.max_rows)].to(target.device))
+    introduce(plan, rows)
     if target.outputs != survey.outputs:
         raise BadTarget(
             f"{target.name}: its outputs look like {target.outputs}, and like {survey.outputs} when this run began; begin a fresh run"

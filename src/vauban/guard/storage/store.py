@@ -135,8 +135,9 @@ class Store:
     def turn(self) -> Generator[None]:
         """The one place of a writer, among the threads of this process: SQLite itself sleeps between two looks, and some thread never gets it.
 
-        Whoever computes just before or after writing holds it for both: threads that compute at once take the interpreter from each other at
-        every statement, and work longer for it. With PostgreSQL, where statements are waited for, it holds nobody up.
+        Whoever computes just before writing holds it for both: threads that compute at once take the interpreter from each other at every
+        statement, and work longer for it. Never wait for anything else in it: the others wait no longer than their patience. With PostgreSQL,
+        where statements are waited for, it holds nobody up.
 
         Raises:
             GuardDown: no turn came.
