@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,9 +22,11 @@ from vauban.guard.client import Client, Device, Session
 from vauban.guard.ledger.chain import records
 from vauban.guard.limits.tables import attempts
 from vauban.guard.refusal import Code
+from vauban.guard.rotation.fleet import Fleet
 from vauban.guard.server.problems import BODIES
 from vauban.guard.sessions.tables import sessions
 from vauban.guard.storage import Store
+from vauban.guard.storage.store import PATIENCE
 
 DOWN = (503, BODIES[Code.UNAVAILABLE])
 
@@ -205,6 +209,22 @@ def test_a_worker_killed_anywhere_leaves_no_decision_without_a_record_and_gives_
     assert done.returncode == -signal.SIGKILL, done.stderr
     with opened(at) as guard:
         assert check(guard.store) == (1, 0)
+
+
+def test_an_ensemble_in_shadow_that_answers_late_holds_up_no_decision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database's patience is shorter than a model's time: whoever waited for the shadow in the writer's turn would starve the others."""
+    at = home(tmp_path)
+
+    def late(*_: object) -> None:
+        time.sleep(3 * PATIENCE)
+
+    monkeypatch.setattr(Fleet, "shadow", late)
+    with served(at) as (guard, client):
+        askers = [ready(client) for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda asker: tried(client, *asker)[0], askers))
+        assert answers == [202] * 4
+        assert check(guard.store) == (4, 4)
 
 
 def test_a_killed_server_leaves_every_answered_attempt_in_the_ledger(tmp_path: Path) -> None:

@@ -220,3 +220,19 @@ def test_a_matrix_that_goes_on_finds_what_it_measured_of_a_target_that_rejects(t
     assert matrix_of(read_file(file), file).lines == first.lines
     assert first.lines[1].stands[0].hits[0].naive is not None
     assert sorted(tmp_path.rglob("parts/*.json")) == parts, "what was measured before is found again"
+
+
+def test_a_target_is_known_by_what_an_audit_shows_it_first(tmp_path: Path) -> None:
+    """One that shows labels alone has as many classes as the first pass names, not the first rows."""
+    x = np.random.default_rng(0).random((30, 4), dtype=np.float32)
+    x = x[np.argsort(x[:, 0], kind="stable")]
+    np.savez(tmp_path / "audit.npz", x=x, y=(3 * x[:, 0]).astype(np.int64))
+    (tmp_path / "m.py").write_text("def thirds(x):\n    return (3 * x[:, 0].clip(0, 0.999)).astype(int)\n")
+    file = tmp_path / "vauban.toml"
+    file.write_text(
+        '[target]\nload = "m.py:thirds"\naccess = "label"\n[data]\nload = "audit.npz"\n'
+        '[[threat]]\nname = "asker"\neps = 0.1\naccess = "label"\nqueries = 30\n'
+        '[matrix]\nsuite = "vauban"\nattacks = ["boundary"]\ndefences = ["bit-depth"]\n'
+    )
+    lines = matrix_of(read_file(file), file).lines
+    assert [line.failed for line in lines] == ["", ""] and lines[0].clean.hits == 30
