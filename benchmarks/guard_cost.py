@@ -1,7 +1,8 @@
 """`python -m benchmarks.guard_cost`: what the guard costs in CPU time beside a bare FastAPI and ONNX Runtime endpoint with the same models.
 
-Both are asked over HTTP for 112 x 112 JPEGs by the same client. CPU time is that of all processes of a server, from /proc; the models alone are timed
-in this process. `--soak SECONDS` goes on asking the guard and tells how its memory grows.
+Both are asked over HTTP for 112 x 112 JPEGs by the same client, in turns, so that a machine that is slow for a while is slow for both; what is told
+is the median of the turns, and their range. CPU time is that of all processes of a server, from /proc; the models alone are timed in this process.
+`--soak SECONDS` goes on asking the guard and tells how its memory grows.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from threading import local
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -42,7 +44,9 @@ from vauban.guard.quorum.rows import Rows
 from vauban.target import Torch
 from vauban.target.onnx_export import export_onnx
 
-SIDE, AT_ONCE = 112, 4
+SIDE, AT_ONCE, WARM = 112, 4, 50
+SOAK = 1_000_000
+"""The number of its first request: pictures are made from numbers, and none is sent twice."""
 TICK = os.sysconf("SC_CLK_TCK")
 WIDE = """
 [listen]
@@ -60,13 +64,30 @@ network = { count = 100000000, window = "1h" }
 
 
 @dataclass(frozen=True)
-class Cost:
+class Turn:
     """CPU milliseconds for one request, and requests in a second while it was measured."""
+
+    cpu: float
+    rate: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one side cost in all of its turns, of so many requests each."""
 
     side: str
     requests: int
-    cpu: float
-    rate: float
+    turns: tuple[Turn, ...]
+
+    @property
+    def cpu(self) -> float:
+        return median(turn.cpu for turn in self.turns)
+
+    def row(self) -> str:
+        each = [turn.cpu for turn in self.turns]
+        rate = median(turn.rate for turn in self.turns)
+        total = f"{len(self.turns)} x {self.requests}"
+        return f"| {self.side} | {total} | {self.cpu:.2f} ({min(each):.2f} to {max(each):.2f}) | {1000 / self.cpu:.0f} | {rate:.0f} |"
 
 
 def networks() -> dict[str, nn.Module]:
@@ -181,16 +202,16 @@ def jpeg(seed: int) -> bytes:
     return written.getvalue()
 
 
-def asked(side: str, pid: int, work: Callable[[int], None], count: int) -> Cost:
-    """Ask so many times, a few at once, after some that do not count."""
+def asked(pid: int, work: Callable[[int], object], first: int, count: int) -> Turn:
+    """Ask so many times, a few at once, from the number `first` on, after some that do not count."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(work, range(50)))
+        list(pool.map(work, range(first, first + WARM)))
         before, began = cpu(pid), time.perf_counter()
-        list(pool.map(work, range(50, 50 + count)))
-        return Cost(side, count, 1000 * (cpu(pid) - before) / count, count / (time.perf_counter() - began))
+        list(pool.map(work, range(first + WARM, first + WARM + count)))
+        return Turn(1000 * (cpu(pid) - before) / count, count / (time.perf_counter() - began))
 
 
-def models_alone(paths: list[Path], count: int) -> Cost:
+def models_alone(paths: list[Path], count: int) -> Turn:
     """The three models on the same pictures, one thread."""
     told = onnxruntime.SessionOptions()
     told.intra_op_num_threads = told.inter_op_num_threads = 1
@@ -201,7 +222,7 @@ def models_alone(paths: list[Path], count: int) -> Cost:
         for _ in range(count if timed else 20):
             for model in models:
                 model.run(None, {model.get_inputs()[0].name: x})
-    return Cost("the models alone", count, 1000 * (time.process_time() - before) / count, count / (time.perf_counter() - began))
+    return Turn(1000 * (time.process_time() - before) / count, count / (time.perf_counter() - began))
 
 
 class Caller:
@@ -256,7 +277,7 @@ def soaked(pid: int, caller: Caller, seconds: float) -> Soak:
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         while (left := end - time.monotonic()) > 0:
-            unavailable += 100 - sum(pool.map(served, range(count, count + 100)))
+            unavailable += 100 - sum(pool.map(served, range(SOAK + count, SOAK + count + 100)))
             count += 100
             if not first and left < 0.9 * seconds:
                 first = memory(pid)
@@ -265,41 +286,49 @@ def soaked(pid: int, caller: Caller, seconds: float) -> Soak:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--requests", type=int, default=250, help="in each turn")
+    parser.add_argument("--turns", type=int, default=8)
     parser.add_argument("--soak", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--out", type=Path, default=None)
     said = parser.parse_args()
+    count, step = said.requests, said.requests + WARM
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         key, paths = prepared(folder)
-        found = [models_alone(paths, said.requests)]
         (folder / "bare.py").write_text(BARE, encoding="utf-8")
-        with running(str(folder / "bare.py"), "18099", *map(str, paths)) as bare:
-            own = local()
+        with (
+            running(str(folder / "bare.py"), "18099", *map(str, paths)) as bare,
+            running("-m", "vauban.cli", "--json", "serve", str(folder / "guard.toml")) as guard,
+        ):
+            caller, own = Caller(devices_of(guard), key, said.turns * step), local()
 
             def post(i: int) -> None:
                 if not hasattr(own, "http"):
                     own.http = httpx.Client(timeout=30, transport=httpx.HTTPTransport(retries=10))
                 own.http.post("http://127.0.0.1:18099/", content=jpeg(i)).raise_for_status()
 
-            time.sleep(3)
-            found.append(asked("bare FastAPI and ONNX Runtime", bare.pid, post, said.requests))
-        with running("-m", "vauban.cli", "--json", "serve", str(folder / "guard.toml")) as guard:
-            caller = Caller(devices_of(guard), key, said.requests + 50)
-            found.append(asked("guard: an attempt", guard.pid, caller.attempt, said.requests))
-            found.append(asked("guard: a session and an attempt", guard.pid, caller.whole, said.requests))
+            sides: dict[str, Callable[[int], Turn]] = {
+                "the models alone": lambda _: models_alone(paths, count),
+                "bare FastAPI and ONNX Runtime": lambda first: asked(bare.pid, post, first, count),
+                "guard: an attempt": lambda first: asked(guard.pid, caller.attempt, first, count),
+                "guard: a session and an attempt": lambda first: asked(guard.pid, caller.whole, first, count),
+            }
+            turns = [{side: turn(i * step) for side, turn in sides.items()} for i in range(said.turns)]
             grown = soaked(guard.pid, caller, said.soak) if said.soak else None
-    write(found, grown, said.out)
+    write([Cost(side, count, tuple(turn[side] for turn in turns)) for side in sides], grown, said.out)
 
 
 def write(found: list[Cost], grown: Soak | None, out: Path | None) -> None:
     """Print the table, and keep it where that is wanted."""
-    models, bare, attempt = (found[i].cpu for i in (0, 1, 2))
+    models, bare, attempt = found[:3]
+    beyond = [a.cpu - m.cpu for a, m in zip(attempt.turns, models.turns, strict=True)]
+    over = median(a.cpu / b.cpu for a, b in zip(attempt.turns, bare.turns, strict=True))
     lines = ["| | requests | CPU ms each | requests a second and core, by CPU | asked a second |", "|---|---|---|---|---|"]
-    lines += [f"| {c.side} | {c.requests} | {c.cpu:.2f} | {1000 / c.cpu:.0f} | {c.rate:.0f} |" for c in found]
     lines += [
+        *(cost.row() for cost in found),
         "",
-        f"The guard beyond its models: {attempt - models:.2f} ms CPU an attempt (goal: at most 6); beyond the bare endpoint {attempt - bare:.2f} ms.",
+        f"The guard beyond its models: {median(beyond):.2f} ms CPU an attempt ({min(beyond):.2f} to {max(beyond):.2f}; goal: at most 6); "
+        f"{over:.1f} times the bare endpoint.",
     ]
     if grown:
         lines += ["", grown.text()]
