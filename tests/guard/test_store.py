@@ -46,6 +46,22 @@ def test_a_second_writer_is_given_up_on_after_its_patience(sqlite_url: str) -> N
         assert tx.run(select(meta.c.name)).all(), "whoever holds a turn writes in it"
 
 
+def test_whichever_thread_writes_it_is_the_connection_that_wrote_last(sqlite_url: str) -> None:
+    store = Store(sqlite_url)
+    store.create()
+    with store.read(), store.read():
+        pass  # now there are several
+    used: set[int] = set()
+
+    def write(_: int) -> None:
+        with store.write() as tx:
+            used.add(id(tx.connection.connection.driver_connection))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(40)))
+    assert len(used) == 1
+
+
 def test_every_thread_gets_its_turn_however_many_write(sqlite_url: str) -> None:
     store = Store(sqlite_url)
     store.create()

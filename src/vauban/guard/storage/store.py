@@ -24,6 +24,9 @@ PATIENCE = 0.5
 JUMP = 5.0
 """Seconds by which the database's clock may leave the machine's steady one between two readings."""
 SCHEMA = "2"
+CACHE, LOGGED = 32768, 4000
+"""KiB of pages that a connection to SQLite keeps, and pages that are logged before they go where they belong: marks of images lie all over their
+index, and with the defaults most of the work would be reading and writing the same pages again."""
 meta = Table("meta", METADATA, Column("name", String(64), primary_key=True), Column("value", String, nullable=False), Column("at", Float))
 Clock = Callable[[Connection], float]
 _DRIVERS = ("sqlite", "postgresql")
@@ -217,7 +220,9 @@ def _engine(url: str, patience: float) -> Engine:
     milliseconds = max(1, round(1000 * patience))
     try:
         if name == "sqlite":
-            engine = create_engine(parsed, connect_args={"timeout": patience, "check_same_thread": False}, pool_timeout=patience)
+            connect = {"timeout": patience, "check_same_thread": False}
+            # the connection that wrote last writes next: what another wrote empties its cache
+            engine = create_engine(parsed, connect_args=connect, pool_timeout=patience, pool_use_lifo=True)
             _prepare_sqlite(engine)
             return engine
         options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} -c idle_in_transaction_session_timeout=10000"
@@ -234,7 +239,7 @@ def _prepare_sqlite(engine: Engine) -> None:
 
     def connected(connection: Any, _: object) -> None:
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"cache_size=-{CACHE}", f"wal_autocheckpoint={LOGGED}"):
             connection.execute(f"PRAGMA {pragma}")
 
     def begun(connection: Connection) -> None:
