@@ -24,7 +24,7 @@ PATIENCE = 0.5
 JUMP = 5.0
 """Seconds by which the database's clock may leave the machine's steady one between two readings."""
 SCHEMA = "2"
-CACHE, LOGGED = 32768, 4000
+CACHE, LOGGED = 8192, 4000
 """KiB of pages that a connection to SQLite keeps, and pages that are logged before they go where they belong: marks of images lie all over their
 index, and with the defaults most of the work would be reading and writing the same pages again."""
 meta = Table("meta", METADATA, Column("name", String(64), primary_key=True), Column("value", String, nullable=False), Column("at", Float))
