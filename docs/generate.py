@@ -90,8 +90,8 @@ def benchmarks_page() -> str:
 GUARD = """# What the guard costs, and what it costs an attacker
 
 `python -m benchmarks.guard_cost` serves three small networks for 112 x 112 pictures once behind the guard and once behind a bare endpoint of FastAPI
-and ONNX Runtime, asks both over HTTP, and tells the CPU time of all their processes. `python -m benchmarks.siege FOLDER`, where FOLDER is what
-`make demo-guard` made, attacks the guard as `[target.guard]` does: through its real interface, with the days passing in its database.
+and ONNX Runtime, asks both over HTTP in turns, and tells the CPU time of all their processes. `python -m benchmarks.siege FOLDER`, where FOLDER is
+what `make demo-guard` made, attacks the guard as `[target.guard]` does: through its real interface, with the days passing in its database.
 
 *Device-days each* is what was spent for each spoof that passed: devices times days. Decision-based attacks start from live faces of the attacker's
 own; a spoof that is near to one of these may pass after a handful of questions, which no limit prevents. What limits and likeness prevent is the walk

@@ -13,7 +13,7 @@ from scipy import special, stats
 
 from vauban.defences.smoothing import Gaussian
 from vauban.defences.smoothing.betting import Boundary, boundary_of, fewest, log_evidence, peeks_of
-from vauban.defences.smoothing.question import Question
+from vauban.defences.smoothing.question import FUTILE, Question
 
 
 def by_scipy(votes, samples: int, bar: float):
@@ -111,6 +111,7 @@ def test_the_prospect_is_that_of_a_beta_binomial(bar: float) -> None:
             to_come = stats.betabinom(100_000 - n, votes + 0.5, n - votes + 0.5)
             exact = to_come.sf(b.enough[-1] - votes - 1) + to_come.cdf(b.hopeless[-1] - votes)
             assert b.prospect(votes, n) == pytest.approx(exact, abs=0.1), "a normal distribution, of few votes against"
+            assert b.prospect(votes, n) > FUTILE or exact <= 2 * FUTILE, "who is given up would hardly have been settled"
 
 
 @pytest.mark.parametrize(("bar", "away", "at_most"), [(0.69, 0, 0.5), (0.977, 0, 0.5), (0.977, 5, 0.97), (0.977, -6, 0.99)])
