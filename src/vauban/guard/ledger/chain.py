@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from vauban.guard.canonical import canonical
 from vauban.guard.keys import Keys
 from vauban.guard.ledger.anchor import Checkpoint, anchored
-from vauban.guard.storage import METADATA, Store, Transaction
+from vauban.guard.storage import METADATA, Prepared, Store, Transaction
 
 records = Table(
     "ledger",
@@ -40,9 +40,9 @@ heads = Table(
 """The last row of each chain: who appends holds its lock until the transaction ends."""
 CHECKPOINT = "checkpoint"
 """The kind of the row that tells of a checkpoint."""
-_HEAD = select(heads.c.seq, heads.c.mac).where(heads.c.node == bindparam("of")).with_for_update()
-_APPEND = insert(records)
-_MOVE = update(heads).where(heads.c.node == bindparam("of"))  # built once: building a statement costs more than running it
+_HEAD = Prepared(select(heads.c.seq, heads.c.mac).where(heads.c.node == bindparam("of")).with_for_update())
+_APPEND = Prepared(insert(records))
+_MOVE = Prepared(update(heads).where(heads.c.node == bindparam("of")))
 
 
 def genesis(key: bytes, node: str) -> bytes:

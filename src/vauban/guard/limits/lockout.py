@@ -10,7 +10,7 @@ from vauban.guard.config.model import Lockout
 from vauban.guard.limits.reserve import key_of
 from vauban.guard.limits.tables import attempts, limits, locks
 from vauban.guard.refusal import Code, Refused
-from vauban.guard.storage import Transaction
+from vauban.guard.storage import Prepared, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ _LADDER = [
     select(func.coalesce(func.max(locks.c.until), 0.0)).where(_MINE).scalar_subquery().label("until"),
     select(func.count()).where(_MINE, locks.c.since > bindparam("since", type_=Float)).scalar_subquery().label("locks"),
 ]
-_OPEN = select(select(func.count()).where(_RECENT, attempts.c.accept.is_not(True)).scalar_subquery().label("fails"), *_LADDER)
-_DECIDED = select(select(func.count()).where(_RECENT, attempts.c.accept.is_(False)).scalar_subquery().label("fails"), *_LADDER)
-_HOLD = select(limits.c.key).where(limits.c.key == bindparam("key")).with_for_update()
+_OPEN = Prepared(select(select(func.count()).where(_RECENT, attempts.c.accept.is_not(True)).scalar_subquery().label("fails"), *_LADDER))
+_DECIDED = Prepared(select(select(func.count()).where(_RECENT, attempts.c.accept.is_(False)).scalar_subquery().label("fails"), *_LADDER))
+_HOLD = Prepared(select(limits.c.key).where(limits.c.key == bindparam("key")).with_for_update())
 
 
 def standing(tx: Transaction, config: Lockout, device: str, now: float, *, undecided: bool = False) -> Standing:

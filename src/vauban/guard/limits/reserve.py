@@ -14,7 +14,7 @@ from vauban.guard.config.model import Ceiling, Limits
 from vauban.guard.limits.log import Log, unpacked
 from vauban.guard.limits.tables import limits
 from vauban.guard.refusal import Code, Refused
-from vauban.guard.storage import Transaction
+from vauban.guard.storage import Prepared, Transaction
 
 ORDER = ("device", "account", "network", "party", "everyone")
 """Rows are locked in this order by everybody, so that nobody waits in a circle; those that all share come last."""
@@ -56,15 +56,17 @@ _MADE = text(
     " ON CONFLICT (key) DO NOTHING"
 )
 """As text: SQLAlchemy would compile an insert of several rows anew for every attempt."""
-_HELD = (
+_HELD = Prepared(
     select(limits.c.key, limits.c.log)
     .where(limits.c.key.in_([bindparam(name) for name in _NAMES]))
     .order_by(limits.c.key)
     .with_for_update()
 )
 _KEPT = {
-    name: insert(limits).on_conflict_do_update(
-        index_elements=["key"], set_={"log": insert(limits).excluded.log, "until": insert(limits).excluded.until}
+    name: Prepared(
+        insert(limits).on_conflict_do_update(
+            index_elements=["key"], set_={"log": insert(limits).excluded.log, "until": insert(limits).excluded.until}
+        )
     )
     for name, insert in (("sqlite", sqlite_insert), ("postgresql", postgres_insert))
 }

@@ -15,17 +15,17 @@ from vauban.guard.rotation.moves import Rotation, lock
 from vauban.guard.rotation.roster import Entry, Roster, every
 from vauban.guard.rotation.tables import State, counted, ensembles, shadowed, tallies
 from vauban.guard.rotation.tally import differ, tally_of
-from vauban.guard.storage import Transaction
+from vauban.guard.storage import Prepared, Transaction
 
 SETTLED = 15.0
 """Seconds after which an attempt that was admitted has its decision, or never gets one."""
+_SHADOWED = Prepared(insert(shadowed))
 
 
 def compare(tx: Transaction, decided: bool, verdict: Verdict | None) -> None:
     """Keep what the ensemble in shadow said to a picture, beside what was decided; in the transaction of the decision."""
     if verdict is not None:
-        told = {"ensemble": verdict.ensemble, "live": decided, "accept": verdict.accept if verdict.votes else None}
-        tx.run(insert(shadowed).values(**told))
+        tx.run(_SHADOWED, {"ensemble": verdict.ensemble, "live": decided, "accept": verdict.accept if verdict.votes else None})
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from vauban.guard.sessions.seals import seal_of_attempt
 from vauban.guard.sessions.sessions import LOST
 from vauban.guard.sessions.tables import sessions
 from vauban.guard.sessions.tokens import Bearer, Tokens, stored
-from vauban.guard.storage import Store, Transaction
+from vauban.guard.storage import Prepared, Store, Transaction
 
 LATE = 0.75 * LOST
 """Seconds after which an attempt is decided no more; less than `LOST`, so that no backend was told otherwise."""
@@ -75,17 +75,17 @@ class Admitted:
     at: float
 
 
-_TAKE = update(sessions).where(sessions.c.id == bindparam("of")).values(used=sessions.c.used + 1).returning(*sessions.c)
+_TAKE = Prepared(update(sessions).where(sessions.c.id == bindparam("of")).values(used=sessions.c.used + 1).returning(*sessions.c))
 _INSERT = {
-    name: insert(attempts).on_conflict_do_nothing(index_elements=["session", "nonce"]).returning(attempts.c.id)
+    name: Prepared(insert(attempts).on_conflict_do_nothing(index_elements=["session", "nonce"]).returning(attempts.c.id))
     for name, insert in (("sqlite", sqlite_insert), ("postgresql", postgres_insert))
 }
-_SETTLE = (
+_SETTLE = Prepared(
     update(attempts)
     .where(attempts.c.id == bindparam("of"), attempts.c.state == "reserved")
     .values({c: bindparam(f"new_{c}") for c in ("state", "accept", "decided_at", "scores", "votes", "flags", "seconds", "mac")})
 )
-_END = update(sessions).where(sessions.c.id == bindparam("of"), sessions.c.ended.is_(None)).values(ended=bindparam("end"))
+_END = Prepared(update(sessions).where(sessions.c.id == bindparam("of"), sessions.c.ended.is_(None)).values(ended=bindparam("end")))
 
 
 class Admission:
@@ -181,27 +181,27 @@ class Admission:
 
     def _taken(self, tx: Transaction, bearer: Bearer, claim: Claim, network: str) -> Admitted | None:
         """The attempt, or None for a nonce that was used before; both are to be committed."""
-        row = tx.run(_TAKE, {"of": stored(bearer.session)}).mappings().first()
+        row = tx.run(_TAKE, {"of": stored(bearer.session)}).first()
         if row is None:
             raise Refused(Code.UNAUTHORISED, "no such session")
-        scopes = scopes_of(self.config.limits, row["device"], row["account"], network, row["party"])
+        scopes = scopes_of(self.config.limits, row.device, row.account, network, row.party)
         held = hold(tx, scopes)
         now = tx.now()
         self._valid(row, bearer, claim, now)
-        if row["used"] > row["attempts"]:
+        if row.used > row.attempts:
             raise Refused(Code.LIMITED, "the session has no attempt left")
-        require_free(tx, self.config.lockout, row["device"], now)
+        require_free(tx, self.config.lockout, row.device, now)
         reserve(tx, scopes, held, now)
-        same = {name: row[name] for name in ("party", "device", "account", "ensemble")}
-        same |= {"session": row["id"], "seq": row["used"], "network": network, "at": now}
+        same = {"session": row.id, "seq": row.used, "party": row.party, "device": row.device, "account": row.account}
+        same |= {"network": network, "ensemble": row.ensemble, "at": now}
         told = {**same, "nonce": claim.nonce, "node": self.node, "state": "reserved"}
         id_ = tx.run(_INSERT[tx.connection.dialect.name], told).scalar()
         return None if id_ is None else Admitted(attempt=id_, **same)
 
-    def _valid(self, row: Mapping[str, Any], bearer: Bearer, claim: Claim, now: float) -> None:
-        if row["ended"] is not None or now >= row["expires"] or now >= bearer.expires:
+    def _valid(self, row: Any, bearer: Bearer, claim: Claim, now: float) -> None:
+        if row.ended is not None or now >= row.expires or now >= bearer.expires:
             raise Refused(Code.UNAUTHORISED, "the session is over")
-        if row["device_key"] != bearer.device_key:
+        if row.device_key != bearer.device_key:
             raise Refused(Code.UNAUTHORISED, "the token and its session differ")
         if abs(claim.timestamp - now) > self.config.session.skew:
             raise Refused(Code.UNAUTHORISED, f"the device's clock differs by {claim.timestamp - now:+.0f} s")

@@ -21,7 +21,7 @@ from vauban.guard.sessions.receipts import receipt
 from vauban.guard.sessions.seals import require_same, seal_of_attempt, seal_of_outcome
 from vauban.guard.sessions.tables import sessions
 from vauban.guard.sessions.tokens import Bearer, Tokens, stored
-from vauban.guard.storage import Store, Transaction
+from vauban.guard.storage import Prepared, Store, Transaction
 
 Assign = Callable[[Transaction, str], str]
 LOST = 60.0
@@ -84,18 +84,18 @@ class Result:
 
 
 _INSERT = {
-    name: insert(sessions).on_conflict_do_nothing(index_elements=["id"]).returning(sessions.c.id)
+    name: Prepared(insert(sessions).on_conflict_do_nothing(index_elements=["id"]).returning(sessions.c.id))
     for name, insert in (("sqlite", sqlite_insert), ("postgresql", postgres_insert))
 }
-_ROW = select(sessions).where(sessions.c.id == bindparam("of"))
-_HELD = _ROW.with_for_update()
-_TRIED = (
+_ONE = select(sessions).where(sessions.c.id == bindparam("of"))
+_ROW, _HELD = Prepared(_ONE), Prepared(_ONE.with_for_update())
+_TRIED = Prepared(
     select(attempts.c.id, attempts.c.state, attempts.c.accept, attempts.c.at, attempts.c.decided_at, attempts.c.mac)
     .where(attempts.c.session == bindparam("of"))
     .order_by(attempts.c.seq)
 )
-_ENDED = update(sessions).where(sessions.c.id == bindparam("of")).values(ended=bindparam("end"), outcome=bindparam("told"))
-_CLOSED = update(sessions).where(sessions.c.id == bindparam("of"), sessions.c.ended.is_(None)).values(ended=bindparam("end"))
+_ENDED = Prepared(update(sessions).where(sessions.c.id == bindparam("of")).values(ended=bindparam("end"), outcome=bindparam("told")))
+_CLOSED = Prepared(update(sessions).where(sessions.c.id == bindparam("of"), sessions.c.ended.is_(None)).values(ended=bindparam("end")))
 
 
 class Sessions:
@@ -129,7 +129,7 @@ class Sessions:
             row["ensemble"] = ensemble if isinstance(ensemble, str) else ensemble(tx, row["device"])
             row |= {"opened": now, "expires": now + ttl}
             if tx.run(_INSERT[tx.connection.dialect.name], row).first() is None:
-                row = _same(dict(tx.run(_ROW, {"of": row["id"]}).mappings().one()), row)
+                row = _same(tx.run(_ROW, {"of": row["id"]}).one()._asdict(), row)
         token = self.tokens.make(Bearer(session, row["device_key"], row["expires"]))
         return Opened(session, token, row["expires"], row["attempts"])
 
@@ -198,10 +198,10 @@ class Sessions:
 
 def _mine(tx: Transaction, party: str, session_id: str) -> dict[str, Any]:
     """The row of a party's session, held."""
-    row = tx.run(_HELD, {"of": stored(session_id)}).mappings().first()
-    if row is None or row["party"] != party:
+    row = tx.run(_HELD, {"of": stored(session_id)}).first()
+    if row is None or row.party != party:
         raise Refused(Code.NOT_FOUND, "no session of this party")
-    return dict(row)
+    return row._asdict()
 
 
 def _same(held: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:

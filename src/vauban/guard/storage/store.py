@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vauban.errors import BadGuard, GuardDown
+from vauban.guard.storage.prepared import Prepared
 
 METADATA = MetaData()
 """Every table of the guard; each part declares its own."""
@@ -54,7 +55,9 @@ class Transaction:
         return self.clock()
 
     def run(self, statement: Any, *parameters: Any) -> Any:
-        """Execute a statement of SQLAlchemy's."""
+        """Execute a statement: SQLAlchemy's, or one that is prepared."""
+        if isinstance(statement, Prepared):
+            return statement.run(self.connection, *parameters)
         return self.connection.execute(statement, *parameters)
 
 
@@ -101,7 +104,7 @@ class Store:
                 Path(self.engine.url.database).touch(0o600)
             except OSError as error:
                 raise GuardDown(f"the database: {error.strerror or error}") from error
-        with _told(), self.engine.begin() as connection:
+        with self._told(), self.engine.begin() as connection:
             if not self.sqlite:  # of several guards that start at once one makes them
                 connection.execute(text("SELECT pg_advisory_xact_lock(86253)"))
             METADATA.create_all(connection)
@@ -119,7 +122,7 @@ class Store:
         Raises:
             GuardDown: the database is not there, slow, read-only, full, or gave up waiting; nothing was changed.
         """
-        with self.turn(), _told(), self.engine.connect() as bare:
+        with self.turn(), self._told(), self.engine.connect() as bare:
             connection = bare.execution_options(vauban_writes=True)
             with connection.begin():
                 yield Transaction(connection, lambda: self._now(connection))
@@ -131,7 +134,7 @@ class Store:
         Raises:
             GuardDown: the database is not there or slow.
         """
-        with _told(), self.engine.connect() as connection:
+        with self._told(), self.engine.connect() as connection:
             yield Transaction(connection, lambda: self._now(connection))
 
     @contextmanager
@@ -158,6 +161,17 @@ class Store:
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
+
+    @contextmanager
+    def _told(self) -> Generator[None]:
+        """What the database cannot do is one error, without the statement, which may name people."""
+        try:
+            yield
+        except PoolTimeout as error:
+            raise GuardDown("the database: no connection became free") from error
+        except (DBAPIError, self.engine.dialect.loaded_dbapi.Error) as error:
+            said = error.orig if isinstance(error, DBAPIError) else error
+            raise GuardDown(f"the database: {' '.join(str(said).split())[:200]}") from error
 
     def _now(self, connection: Connection) -> float:
         return self._steady.checked(self.clock(connection) if self.clock else self._time(connection))
@@ -192,17 +206,6 @@ class _Steady:
                 raise GuardDown(f"the database's clock jumped by {jumped:+.0f} s; set it right and start the guard again")
             self.last = (now, steady)
         return now
-
-
-@contextmanager
-def _told() -> Generator[None]:
-    """What the database cannot do is one error, without the statement, which may name people."""
-    try:
-        yield
-    except PoolTimeout as error:
-        raise GuardDown("the database: no connection became free") from error
-    except DBAPIError as error:
-        raise GuardDown(f"the database: {' '.join(str(error.orig).split())[:200]}") from error
 
 
 def _engine(url: str, patience: float) -> Engine:
@@ -244,7 +247,7 @@ def _prepare_sqlite(engine: Engine) -> None:
 
     def begun(connection: Connection) -> None:
         writes = connection.get_execution_options().get("vauban_writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        connection.connection.cursor().execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", begun)

@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, Text, bindparam, cast,
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 
-from vauban.guard.storage import Transaction
+from vauban.guard.storage import Prepared, Transaction
 from vauban.guard.watch.sketch import likeness
 from vauban.guard.watch.tables import clusters, digests, marks, prints
 from vauban.guard.watch.thumbnail import SIZE, bands, nearest, stored
@@ -36,14 +36,14 @@ def _candidates(wanted: ColumnElement[bool]) -> Select[Any, Any, Any, Any, Any, 
 
 _WANTED = bindparam("marks", type_=Text)
 _CANDIDATES = {  # ninety marks as one parameter: a list of so many is written out anew for every attempt
-    "sqlite": _candidates(marks.c.mark.in_(select(func.json_each(_WANTED).table_valued("value").c.value))),
-    "postgresql": _candidates(marks.c.mark.in_(select(cast(func.jsonb_array_elements_text(cast(_WANTED, JSONB)), BigInteger)))),
+    "sqlite": Prepared(_candidates(marks.c.mark.in_(select(func.json_each(_WANTED).table_valued("value").c.value)))),
+    "postgresql": Prepared(_candidates(marks.c.mark.in_(select(cast(func.jsonb_array_elements_text(cast(_WANTED, JSONB)), BigInteger))))),
 }
 _ALARMED = select(clusters.c.id).where(clusters.c.id.in_(bindparam("ids", expanding=True)), clusters.c.log_e >= bindparam("bar")).limit(1)
 _VALUES = {"digest": bindparam("digest"), "at": bindparam("at")}
 _CLAIMS = {
-    "sqlite": sqlite.insert(digests).values(_VALUES).on_conflict_do_nothing().returning(digests.c.at),
-    "postgresql": postgresql.insert(digests).values(_VALUES).on_conflict_do_nothing().returning(digests.c.at),
+    "sqlite": Prepared(sqlite.insert(digests).values(_VALUES).on_conflict_do_nothing().returning(digests.c.at)),
+    "postgresql": Prepared(postgresql.insert(digests).values(_VALUES).on_conflict_do_nothing().returning(digests.c.at)),
 }
 
 

@@ -11,12 +11,12 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import bindparam, insert
+from sqlalchemy import insert
 
 from vauban.errors import BadData, BadGuard
 from vauban.guard.config.model import Watch as Config
 from vauban.guard.keys import Keys
-from vauban.guard.storage import Store, Transaction
+from vauban.guard.storage import Prepared, Store, Transaction
 from vauban.guard.watch.calibration import Calibration, Likeness, read_calibration
 from vauban.guard.watch.clusters import link
 from vauban.guard.watch.expire import expire
@@ -33,9 +33,9 @@ ALARM = 1e6
 """Evidence of a cluster from which on it is in alarm: by chance once in so many attempts at most."""
 SIDE = 128
 """Larger images are first averaged down to at most this."""
-_PRINT = insert(prints)
-_MARKS = insert(marks)
-_INBOX = insert(inbox).values(at=bindparam("at"), told=bindparam("told"))
+_PRINT = Prepared(insert(prints).returning(prints.c.id))
+_MARKS = Prepared(insert(marks))
+_INBOX = Prepared(insert(inbox))
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Watch:
             identity = identity_of(claimant)
             row = {"attempt": claimant.attempt, "at": now, "device": claimant.device, "identity": identity}
             row |= {"network": claimant.network, "accept": accept, "sketch": seen.sketch.tobytes(), "thumb": seen.thumb.tobytes()}
-            new = int(tx.run(_PRINT, row).inserted_primary_key[0])
+            new = int(tx.run(_PRINT, row).scalar())
             found = marks_of(seen.sketch, seen.thumb[None])
             if found:
                 tx.run(_MARKS, [{"mark": m, "print": new} for m in found])
