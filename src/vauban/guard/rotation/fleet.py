@@ -149,4 +149,4 @@ def fit(picture: Picture, quorum: Quorum) -> Picture:
     if not missing:
         return picture
     best = picture.pixels[max(picture.pixels)]
-    return Picture(dict(picture.pixels) | dict(Picture.fitted(best, missing).pixels), picture.digest)
+    return Picture(dict(picture.pixels) | dict(Picture.fitted(best, missing).pixels))
