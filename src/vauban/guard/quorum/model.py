@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,7 +67,7 @@ class Model:
             parts = [self.session.run([told.output.name], {told.input.name: part}, options)[0] for part in self._fed(levels)]
         except Exception as error:  # whatever the runtime raises
             raise GuardDown(f"model {told.model}: {' '.join(str(error).split())[:200]}") from error
-        return log_odds(np.concatenate([np.asarray(p) for p in parts]), told.output)
+        return log_odds(parts[0] if len(parts) == 1 else np.concatenate(parts), told.output)
 
     def stop(self) -> None:
         """The runtime gives up at its next operator."""
@@ -75,12 +76,17 @@ class Model:
 
     def _fed(self, levels: Levels) -> list[npt.NDArray[np.float32]]:
         x = fed(levels, self.manifest.input)
-        return [x] if not isinstance(self.session.get_inputs()[0].shape[0], int) else [x[i : i + 1] for i in range(len(x))]
+        return [x[i : i + 1] for i in range(len(x))] if self._one_at_a_time else [x]
+
+    @cached_property
+    def _one_at_a_time(self) -> bool:
+        return isinstance(self.session.get_inputs()[0].shape[0], int)
 
 
 def fed(levels: Levels, wanted: Input) -> npt.NDArray[np.float32]:
     """Levels, uint8 (n, h, w, 3), as a model takes them: float32 (n, channels, h, w)."""
-    x = levels.astype(np.float32) / np.float32(255)
+    x = levels.astype(np.float32)
+    x /= np.float32(255)
     x = (x @ GREY)[:, None] if wanted.channels == 1 else x.transpose(0, 3, 1, 2)
     for numbers, sign in ((wanted.mean, -1), (wanted.std, 0)):
         if numbers is not None:
@@ -104,6 +110,8 @@ def log_odds(answer: npt.NDArray[Any], told: Output) -> Floats:
     if single:
         odds = z[:, 0] if told.kind == "logit" else _odds_of(z[:, 0])
         odds = odds if told.live else -odds
+    elif told.kind == "logits" and z.shape[1] == 2:
+        odds = z[:, told.live] - z[:, 1 - told.live]
     elif told.kind == "logits":
         others = np.delete(z, told.live, axis=1)
         top = others.max(axis=1)
