@@ -37,15 +37,18 @@ def test_a_sketch_is_that_of_every_window_by_hand() -> None:
     small = scene(1, 16)
     sketcher = Sketcher(KEY, (16, 16))
     flat, a, b, c, d = small.ravel().tolist(), *(int(v) for v in sketcher.odd)
+    e, f = (int(v) for v in sketcher.more)
     coarse = [(v + int(cut)) // STEP for v, cut in zip(flat, sketcher.cuts, strict=True)]
     hashes = set()
     for i in range(len(flat) - WINDOW + 1):
         window = coarse[i : i + WINDOW]
-        long, short = (sum(v << (3 * k) for k, v in enumerate(part)) for part in (window[:16], window[16:]))
-        mixed = (long * a + short * b + d) % 2**64
-        mixed = ((mixed ^ (mixed >> 32)) * c) % 2**64 >> 1
+        one, two = (sum(v << (3 * k) for k, v in enumerate(part)) for part in (window[:10], window[10:]))
+        first = (one * a + two * b + d) % 2**32
+        first = (first ^ (first >> 16)) * c % 2**32
+        more = (one | two << 30) * e % 2**64
+        more = (more ^ (more >> 32)) * f % 2**64 >> 33
         if sum(abs(flat[i + j + 3] - flat[i + j]) for j in range(WINDOW - 3)) >= TEXTURE * (WINDOW - 3):
-            hashes.add(mixed)
+            hashes.add(first << 31 | more)
     assert sketcher.sketch(small).tolist() == sorted(hashes)[:50]
 
 

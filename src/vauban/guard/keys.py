@@ -47,7 +47,7 @@ class Keys:
         Args:
             kind: "device", "account" or "network"; the same value of two kinds has two hashes.
         """
-        return hmac.new(self.identity, f"{kind}\0{value}".encode(), sha256).hexdigest()[:32]
+        return hmac.digest(self.identity, f"{kind}\0{value}".encode(), "sha256").hex()[:32]
 
     @property
     def public(self) -> Ed25519PublicKey:

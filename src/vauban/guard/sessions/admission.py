@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from vauban.errors import GuardDown
+from vauban.guard.canonical import canonical
 from vauban.guard.config.model import GuardFile
 from vauban.guard.keys import Keys
 from vauban.guard.limits.lockout import rejected, require_free
@@ -148,7 +148,7 @@ class Admission:
             GuardDown: it comes too late, or again: there is no decision.
         """
         now = tx.now() if at is None else at
-        told = {"scores": _json(scores), "votes": _json(votes), "flags": _json(list(flags)), "seconds": seconds}
+        told = {"scores": canonical(scores), "votes": canonical(votes), "flags": canonical(list(flags)), "seconds": seconds}
         mac = seal_of_attempt(self.keys.ledger, admitted.attempt, admitted.session, accept, now)
         self._decided(tx, admitted, now, {"state": "decided", "accept": accept, **told, "mac": mac})
         if accept:
@@ -163,7 +163,7 @@ class Admission:
         It stays spent. Nothing depends on this being called: after a minute an attempt without a decision counts as one that failed.
         """
         with self.store.write() as tx:
-            nothing = {"accept": None, "scores": None, "votes": None, "flags": _json([why]), "seconds": None, "mac": None}
+            nothing = {"accept": None, "scores": None, "votes": None, "flags": canonical([why]), "seconds": None, "mac": None}
             self._decided(tx, admitted, tx.now(), {"state": "failed", **nothing})
 
     def _checked(self, token: str, claim: Claim) -> Bearer:
@@ -212,7 +212,3 @@ class Admission:
         values = {f"new_{name}": value for name, value in told.items()} | {"of": admitted.attempt, "new_decided_at": now}
         if tx.run(_SETTLE, values).rowcount != 1:
             raise GuardDown("an attempt was decided twice")
-
-
-def _json(told: Any) -> str:
-    return json.dumps(told, separators=(",", ":"))

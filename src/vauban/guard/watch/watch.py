@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from sqlalchemy import insert
 
 from vauban.errors import BadData, BadGuard
+from vauban.guard.canonical import canonical
 from vauban.guard.config.model import Watch as Config
 from vauban.guard.keys import Keys
 from vauban.guard.storage import Prepared, Store, Transaction
@@ -96,7 +95,7 @@ class Watch:
                 f"pixels of type {pixels.dtype} and shape {pixels.shape}; give uint8 (height, width, 3), 16 pixels or more each way"
             )
         label = f"{pixels.shape[0]}x{pixels.shape[1]}\n".encode()
-        digest = hmac.new(self.keys.fingerprint, label + pixels.tobytes(), sha256).hexdigest()[:32]
+        digest = hmac.digest(self.keys.fingerprint, label + pixels.tobytes(), "sha256").hex()[:32]
         small = smaller(pixels)
         sketcher, thumbnailer = self._makers_of(small.shape[0], small.shape[1])
         probes = thumbnailer.probes(small)
@@ -244,4 +243,4 @@ def told(claimant: Claimant, seen: Seen, recall: Recall, verdict: Verdict, accep
     scores = {v.model: v.quantised for v in verdict.votes}
     found = {"ensemble": claimant.ensemble, "quorum": verdict.accept, "accept": accept}
     found |= {"scores": scores, "flags": recall.flags, "outside": seen.outside}
-    return json.dumps(found, separators=(",", ":"))
+    return canonical(found)
