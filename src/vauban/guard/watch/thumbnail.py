@@ -66,7 +66,7 @@ class Thumbnailer:
         shifted = cells.reshape(3, CELLS, 3, CELLS, 3).transpose(0, 2, 1, 3, 4).reshape(9, CELLS, CELLS, 3)[ORDER]
         shifted[-1] = shifted[0, :, ::-1]
         flat: Floats = shifted.reshape(len(ORDER), CELLS * CELLS, 3)
-        flat -= MEAN @ flat
+        flat -= np.matmul(MEAN, flat)
         return self.turned(flat.reshape(len(ORDER), SIZE))
 
     def turned(self, cells: Floats) -> Floats:
