@@ -62,11 +62,12 @@ class Thumbnailer:
         """
         rows, columns = self.pools
         height, width = self.shape
-        cells = columns @ (rows @ pixels.reshape(height, -1).astype(np.float32)).reshape(len(rows), width, 3)
+        banded: Floats = np.matmul(rows, pixels.reshape(height, -1).astype(np.float32))
+        cells: Floats = np.matmul(columns, banded.reshape(len(rows), width, 3))
         shifted = cells.reshape(3, CELLS, 3, CELLS, 3).transpose(0, 2, 1, 3, 4).reshape(9, CELLS, CELLS, 3)[ORDER]
         shifted[-1] = shifted[0, :, ::-1]
         flat: Floats = shifted.reshape(len(ORDER), CELLS * CELLS, 3)
-        flat -= np.matmul(MEAN, flat)
+        flat -= MEAN @ flat
         return self.turned(flat.reshape(len(ORDER), SIZE))
 
     def turned(self, cells: Floats) -> Floats:
