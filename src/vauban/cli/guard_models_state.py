@@ -142,7 +142,7 @@ def canary(
     config: Config = HERE,
 ) -> None:
     """Let an ensemble decide for a share of the devices. It is taken back by itself if it accepts otherwise than the live one."""
-    told(ctx, opened(config).rotation.canary(name, percent, why, override))
+    told(ctx, opened(config).rotation.canary(name, percent, why, override), override)
 
 
 def live(ctx: typer.Context, name: Name, why: Why = "", override: Override = "", config: Config = HERE) -> None:
@@ -153,12 +153,13 @@ def live(ctx: typer.Context, name: Name, why: Why = "", override: Override = "",
 
     guard = opened(config)
     with guard.store.read() as tx:
-        first = None if recently_live(tx, 1) else named(tx, name)
+        before = recently_live(tx, 1)
+        first = None if before else named(tx, name)
     if first is not None:
         guard.rotation.begin(read_ensemble(sealed(guard.folder, first.id, guard.keys.publishers).folder, guard.keys.publishers))
         Output.of(ctx).say(f"ensemble {first.name} is live: the first of this guard")
         return
-    told(ctx, guard.rotation.live(name, why, override))
+    told(ctx, guard.rotation.live(name, why, override), override, f"; {before[0].name} is retired, and `roll-back` brings it back")
 
 
 def retire(ctx: typer.Context, name: Name, why: Why = "", config: Config = HERE) -> None:
@@ -209,11 +210,13 @@ def replay(
     return int(bool(wrong))
 
 
-def told(ctx: typer.Context, entry: Entry) -> None:
-    """Where an ensemble is now."""
+def told(ctx: typer.Context, entry: Entry, override: str = "", also: str = "") -> None:
+    """Where an ensemble is now, what that did to another, and whether what it has to show first was passed over."""
     out = Output.of(ctx)
     out.write(asdict(entry))
-    out.say(f"ensemble {entry.name} is {entry.state}{f', for {entry.percent:g}% of devices' if entry.percent else ''}")
+    out.say(f"ensemble {entry.name} is {entry.state}{f', for {entry.percent:g}% of devices' if entry.percent else ''}{also}")
+    if override:
+        out.say(f"what it had not shown was passed over, and the ledger says why: {override}")
 
 
 VERBS: dict[str, Callable[..., int | None]] = {

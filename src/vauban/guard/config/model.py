@@ -300,6 +300,8 @@ class GuardFile(Section):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 raise ValueError(f"two [[{kind}]] are named {twice[0]!r}; give each a name of its own")
+        if self.listen.port and (self.listen.host, self.listen.port) == (self.console.host, self.console.port):
+            raise ValueError(f"[listen] and [console] are both at {self.listen.host}:{self.listen.port}; give each a port of its own")
         return self
 
     def read_from(self, base: Path) -> GuardFile:

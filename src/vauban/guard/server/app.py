@@ -22,6 +22,7 @@ from vauban.guard.server.door import Door
 from vauban.guard.server.problems import problem, refused
 from vauban.guard.server.shapes import SessionOpened, SessionRequest, SessionResult
 from vauban.guard.server.slots import Slots, arrived, in_slots
+from vauban.guard.server.stopped import Stopped
 from vauban.guard.service import Asked, Guard
 
 ATTEMPTS = "/v1/attempts"
@@ -78,6 +79,7 @@ def create_app(guard: Guard) -> FastAPI:
     app = FastAPI(**DESCRIBED, lifespan=living, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.door = Door(guard.failed)
     app.add_middleware(Bounded, seconds=guard.config.listen.body_timeout, besides=ATTEMPTS)
+    app.add_middleware(Stopped)
     _quieten(app)
     _backend(app, guard)
     _device(app, guard)
