@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +22,8 @@ from vauban.guard.server.problems import BODIES
 
 def started(file: Path, log: Path) -> tuple[subprocess.Popen[str], str]:
     command = [sys.executable, "-m", "vauban.cli", "--json", "serve", str(file)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log.open("w"), text=True)
+    told = os.environ | {"TMPDIR": str(log.parent)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log.open("w"), text=True, env=told)
     said = ""
     while not said.rstrip().endswith("}"):
         assert process.poll() is None and process.stdout is not None
@@ -51,3 +54,37 @@ def test_whoever_waits_is_told_in_the_words_of_the_list_and_the_log_is_quiet(tmp
     else:
         assert (answer.status_code, answer.content) == (503, BODIES[Code.UNAVAILABLE])
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("word", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path, word: signal.Signals) -> None:
+    """Without it they would go on deciding, and nobody would count for the monitors or sign the ledger."""
+    at = home(tmp_path / "guard", FAST.replace("port = 0", "port = 0\nworkers = 2", 1))
+    process, url = started(at.file, tmp_path / "log")
+    client, device = Client(url, at.key), Device()
+    try:
+        assert client.attempt(client.open(device), device, image()).status_code == 202
+        process.send_signal(word)
+        process.wait(20)
+        end = time.monotonic() + 20
+        while listened(url) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not listened(url), "nobody decides any more"
+    finally:
+        process.kill()
+        client.http.close()
+    log = (tmp_path / "log").read_text()
+    assert "Traceback" not in log
+    if word == signal.SIGKILL:
+        assert "the process that started this one is gone" in log
+    else:
+        assert not list(tmp_path.glob("vauban-metrics-*")), "nothing is left behind"
+
+
+def listened(url: str) -> bool:
+    host, port = url.removeprefix("http://").split(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=2).close()
+    except ConnectionRefusedError:
+        return False
+    return True

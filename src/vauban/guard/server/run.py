@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -19,7 +21,7 @@ from vauban.errors import VaubanError
 from vauban.guard.assembly import assembled
 from vauban.guard.config import GuardFile, read_guard
 from vauban.guard.console.app import console_app
-from vauban.guard.keeper import Keeper, common, own
+from vauban.guard.keeper import Keeper, Task, common, own
 from vauban.guard.metrics import shared
 from vauban.guard.server.app import create_app
 from vauban.guard.server.listen import address, bound, settings
@@ -44,8 +46,9 @@ def serve(path: Path, started: Callable[[str, str], None]) -> None:
     """
     config = read_guard(path)
     listen, console = bound(config.listen.host, config.listen.port), bound(config.console.host, config.console.port)
-    if config.listen.workers > 1:
-        shared(Path(tempfile.mkdtemp(prefix="vauban-metrics-")))
+    counts = Path(tempfile.mkdtemp(prefix="vauban-metrics-")) if config.listen.workers > 1 else None
+    if counts is not None:
+        shared(counts)
     guard = assembled(config)
     operators = uvicorn.Server(settings(console_app(guard), config))
     keeper = Keeper(guard, [*own(guard), *common(guard)])
@@ -65,6 +68,8 @@ def serve(path: Path, started: Callable[[str, str], None]) -> None:
         keeper.stop()
         beside.join(timeout=5)
         guard.stop()
+        if counts is not None:
+            shutil.rmtree(counts, ignore_errors=True)
 
 
 def several(path: Path, config: GuardFile, listen: socket.socket) -> None:
@@ -83,5 +88,13 @@ def worker() -> FastAPI:
     except VaubanError as error:
         print(f"vauban: {error}", file=sys.stderr)
         raise
-    Keeper(guard, own(guard)).start()
+    Keeper(guard, [*own(guard), Task("parent", 1.0, _end_with_parent)]).start()
     return create_app(guard)
+
+
+def _end_with_parent() -> None:
+    """Stop once the process that started this one is gone: nobody counts for the monitors or signs the ledger any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        log.critical("the process that started this one is gone; it stops too")
+        os.kill(os.getpid(), signal.SIGTERM)
