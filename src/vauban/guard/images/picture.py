@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
@@ -30,15 +28,6 @@ class Picture:
     def of(cls, pixels: Iterable[Pixels]) -> Picture:
         """The picture that has these pixels in these sizes."""
         return cls({(int(p.shape[0]), int(p.shape[1])): p for p in pixels})
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of all pixels, hexadecimal: two pictures have the same exactly if the models see the same, whatever the files were."""
-        total = sha256()
-        for (height, width), levels in sorted(self.pixels.items()):
-            total.update(f"{height}x{width}\n".encode())
-            total.update(levels.tobytes())
-        return total.hexdigest()
 
     @classmethod
     def fitted(cls, pixels: Pixels, sizes: Iterable[Size]) -> Picture:
