@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -46,9 +46,11 @@ def serve(path: Path, started: Callable[[str, str], None]) -> None:
     """
     config = read_guard(path)
     listen, console = bound(config.listen.host, config.listen.port), bound(config.console.host, config.console.port)
-    counts = Path(tempfile.mkdtemp(prefix="vauban-metrics-")) if config.listen.workers > 1 else None
-    if counts is not None:
-        shared(counts)
+    with _counting(config.listen.workers):
+        _served(path, config, listen, console, started)
+
+
+def _served(path: Path, config: GuardFile, listen: socket.socket, console: socket.socket, started: Callable[[str, str], None]) -> None:
     guard = assembled(config)
     operators = uvicorn.Server(settings(console_app(guard), config))
     keeper = Keeper(guard, [*own(guard), *common(guard)])
@@ -68,8 +70,17 @@ def serve(path: Path, started: Callable[[str, str], None]) -> None:
         keeper.stop()
         beside.join(timeout=5)
         guard.stop()
-        if counts is not None:
-            shutil.rmtree(counts, ignore_errors=True)
+
+
+@contextmanager
+def _counting(workers: int) -> Generator[None]:
+    """The folder that the counts of several processes go through, for as long as they serve."""
+    if workers == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="vauban-metrics-", ignore_cleanup_errors=True) as folder:
+        shared(Path(folder))
+        yield
 
 
 def several(path: Path, config: GuardFile, listen: socket.socket) -> None:

@@ -22,6 +22,8 @@ class Stopped:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the life of the application, which ends as if it had been told to."""
+        if scope["type"] == "lifespan":
+            return await self.app(scope, _until_cancelled(receive), send)
         answered = False
 
         async def noted(message: Message) -> None:
@@ -29,16 +31,18 @@ class Stopped:
             answered = True
             await send(message)
 
-        async def until_cancelled() -> Message:
-            try:
-                return await receive()
-            except asyncio.CancelledError:
-                return {"type": "lifespan.shutdown"}
-
-        if scope["type"] == "lifespan":
-            return await self.app(scope, until_cancelled, send)
         try:
             await self.app(scope, receive, noted)
         except asyncio.CancelledError:
             if not answered:
                 await problem(Code.UNAVAILABLE)(scope, receive, send)
+
+
+def _until_cancelled(receive: Receive) -> Receive:
+    async def received() -> Message:
+        try:
+            return await receive()
+        except asyncio.CancelledError:
+            return {"type": "lifespan.shutdown"}
+
+    return received
