@@ -1,6 +1,6 @@
 """Statements that every attempt runs: compiled by SQLAlchemy once for each kind of database, and from then on run by the driver itself.
 
-SQLAlchemy computes several times longer for one execution than SQLite does. What it knows is asked once and kept: the text, the order of the
+SQLAlchemy computes longer for one execution than SQLite does. What it knows is asked once and kept: the text, the order of the
 parameters, what converts them, and what converts the columns of a row.
 """
 
