@@ -7,7 +7,22 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import BigInteger, Boolean, Column, Float, LargeBinary, MetaData, String, Table, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from vauban.errors import GuardDown
 from vauban.guard.storage import Prepared, Store
@@ -21,6 +36,7 @@ things = Table(
     Column("at", Float),
     Column("yes", Boolean),
     Column("held", LargeBinary),
+    Column("more", JSON),
 )
 INSERT, ALL = Prepared(insert(things)), Prepared(select(things).order_by(things.c.id))
 ROWS = st.fixed_dictionaries({
@@ -28,6 +44,7 @@ ROWS = st.fixed_dictionaries({
     "at": st.none() | st.floats(allow_nan=False, allow_infinity=False),
     "yes": st.none() | st.booleans(),
     "held": st.none() | st.binary(max_size=20),
+    "more": st.none() | st.dictionaries(st.sampled_from("abc"), st.lists(st.integers(-9, 9), max_size=2), max_size=2),
 })  # fmt: skip
 
 
